@@ -1,0 +1,30 @@
+/* registry.c: the list of engines. A new engine adds its extern and its row here, nothing else. */
+#include <string.h>
+
+#include "engine/engine.h"
+
+/* extern const struct mmq_engine mmq_engine_NAME; */
+static const struct mmq_engine *const engines[] = {
+	NULL,
+};
+
+const struct mmq_engine *const *
+mmq_engine_list(void)
+{
+	return engines;
+}
+
+const struct mmq_engine *
+mmq_engine_find(const char *name)
+{
+	for (const struct mmq_engine *const *engine = engines; *engine != NULL; engine++)
+		if (strcmp((*engine)->name, name) == 0)
+			return *engine;
+	return NULL;
+}
+
+const char *
+mmq_task_name(enum mmq_task task)
+{
+	return task == MMQ_REGRESSION ? "regression" : task == MMQ_BINARY ? "binary" : task == MMQ_MULTICLASS ? "multiclass" : "none";
+}

@@ -1,0 +1,51 @@
+/* cpu.c: run-time dispatch and OpenBLAS's environment. */
+#include "math/cpu.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+bool
+mmq_cpu_has_avx2(void)
+{
+#if defined(__x86_64__)
+	const char *forced = getenv("MMQ_CPU");
+	if (forced != NULL && strcmp(forced, "portable") == 0)
+		return false;
+	return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#else
+	return false;
+#endif
+}
+
+const char *
+mmq_cpu_path(void)
+{
+	return mmq_cpu_has_avx2() ? "avx2" : "portable";
+}
+
+void
+mmq_cpu_set_blas_environment(void)
+{
+	setenv("OPENBLAS_NUM_THREADS", "1", 0);
+#if defined(__x86_64__)
+	/* Not mmq_cpu_has_avx2: BLAS keeps its fast kernel also when our own kernels are asked to be portable. */
+	if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+		setenv("OPENBLAS_CORETYPE", "Haswell", 0);
+#endif
+}
+
+void
+mmq_cpu_pin_blas(char **argv)
+{
+	bool is_pinned = getenv("OPENBLAS_NUM_THREADS") != NULL;
+#if defined(__x86_64__)
+	is_pinned = is_pinned && getenv("OPENBLAS_CORETYPE") != NULL;
+#endif
+	if (is_pinned || getenv("MMQ_BLAS_PINNED") != NULL)
+		return;
+	mmq_cpu_set_blas_environment();
+	setenv("MMQ_BLAS_PINNED", "1", 1);  /* never twice, whatever the environment says */
+	execv("/proc/self/exe", argv);
+	/* Could not: go on with what OpenBLAS chose; answers stay right on processors it knows. */
+}

@@ -1,0 +1,48 @@
+/* prepare.h: the steps between raw rows and an engine, fitted on the training rows and kept with the model.
+ *
+ * Train and predict run the same mmq_prepare_apply, so what was done to the training data is done to every request.
+ * Steps are derived from the schema and engine->accepts; each carries name and version, and its meaning never changes.
+ * The target's coding (labels, standardised regression target) is not here but in model/decide. */
+#ifndef MMQ_PREPARE_PREPARE_H
+#define MMQ_PREPARE_PREPARE_H
+
+#include "data/frame.h"
+#include "data/schema.h"
+#include "engine/engine.h"
+#include "util/err.h"
+
+struct mmq_prepare;
+
+/* Memory of prepared rows; reused from call to call, grows as needed. */
+struct mmq_prepared {
+	struct mmq_batch batch;       /* points into the members below */
+	void *dense;  size_t dense_bytes;
+	int32_t *codes; size_t codes_bytes;
+	uint64_t *row_start; size_t row_start_bytes;
+	uint32_t *col; size_t col_bytes;
+	void *value; size_t value_bytes;
+	double *temp; size_t temp_bytes;
+};
+void mmq_prepared_fini(struct mmq_prepared *prepared);
+
+/* Fit on rows (row indices into frame, rows_count of them). Only fields with role FEATURE or SENSITIVE and kind != IGNORE are used.
+ * dtype: MMQ_F32 or MMQ_F64 of the output. warnings: one text per line appended (constant column, all-missing column, ...). */
+int mmq_prepare_fit(struct mmq_prepare **prepare_out, const struct mmq_schema *schema, const struct mmq_frame *frame, const uint32_t *rows,
+    size_t rows_count, unsigned accepts, enum mmq_dtype dtype, struct mmq_buf *warnings, struct mmq_err *err);
+void mmq_prepare_destroy(struct mmq_prepare **prepare);
+
+/* The engine's features, in order; owned by prepare. feature.source is the index among the schema's fields. */
+const struct mmq_feature *mmq_prepare_features(const struct mmq_prepare *prepare, size_t *count_out);
+
+/* Rows of frame (all if rows == NULL) -> out->batch. The frame's columns were matched to the schema by the reader (same fields in the
+ * same order, features only). INVALID_ARGUMENT names row and column (missing value where the schema forbids it, Inf, ...).
+ * With bad != NULL (on_row_error: report) such a row is added to bad and its values are zeros; the call then succeeds. */
+int mmq_prepare_apply(const struct mmq_prepare *prepare, const struct mmq_frame *frame, const uint32_t *rows, size_t rows_count,
+    struct mmq_prepared *out, struct mmq_row_errors *bad, struct mmq_err *err);
+
+int mmq_prepare_save(const struct mmq_prepare *prepare, struct mmq_part *out, struct mmq_err *err);
+int mmq_prepare_open(struct mmq_prepare **prepare_out, const struct mmq_schema *schema, const struct mmq_part *in, struct mmq_err *err);
+/* The steps for people: an array of maps {step, version, columns, ...}. */
+void mmq_prepare_write(const struct mmq_prepare *prepare, struct mmq_buf *out);
+
+#endif
