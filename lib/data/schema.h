@@ -9,10 +9,10 @@
 #include <stdint.h>
 
 #include "data/frame.h"
-#include "engine/part.h"
+#include "data/part.h"
 #include "util/buf.h"
 #include "util/err.h"
-#include "wire/reader.h"
+#include "mpack/reader.h"
 
 enum mmq_field_kind { MMQ_FIELD_NUMERIC, MMQ_FIELD_CATEGORICAL, MMQ_FIELD_TEXT, MMQ_FIELD_DATETIME, MMQ_FIELD_BOOLEAN, MMQ_FIELD_VECTOR, MMQ_FIELD_IGNORE };
 enum mmq_field_role { MMQ_ROLE_FEATURE, MMQ_ROLE_TARGET, MMQ_ROLE_WEIGHT, MMQ_ROLE_ID, MMQ_ROLE_GROUP, MMQ_ROLE_TIME, MMQ_ROLE_SPLIT, MMQ_ROLE_SENSITIVE };

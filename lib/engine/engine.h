@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 #include "engine/param.h"
-#include "engine/part.h"
+#include "data/part.h"
 #include "engine/progress.h"
 #include "math/pool.h"
 #include "util/err.h"

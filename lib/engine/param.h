@@ -9,10 +9,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "engine/part.h"
+#include "data/part.h"
 #include "util/buf.h"
 #include "util/err.h"
-#include "wire/reader.h"
+#include "mpack/reader.h"
 
 enum mmq_param_type {
 	MMQ_P_BOOL, MMQ_P_INT, MMQ_P_NUMBER,

@@ -3,8 +3,8 @@
  * Key idea: one token at a time, every announced count and length is checked against the bytes that are really
  * left before it is believed, and nesting is walked with a counter, not with recursion. Text and binary point into
  * the message. The first error sticks: later reads fail too, so that callers may check once. */
-#ifndef MMQ_WIRE_READER_H
-#define MMQ_WIRE_READER_H
+#ifndef MMQ_MPACK_READER_H
+#define MMQ_MPACK_READER_H
 
 #include <stdbool.h>
 #include <stddef.h>

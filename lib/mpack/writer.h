@@ -1,8 +1,8 @@
 /* writer.h: msgpack out into a struct mmq_buf, through msgpack-c's packer. Check buf->failed once at the end.
  *
  * mmq_put_map(buf, n) announces n pairs; the caller then puts n keys and n values. The shortest encoding is always used. */
-#ifndef MMQ_WIRE_WRITER_H
-#define MMQ_WIRE_WRITER_H
+#ifndef MMQ_MPACK_WRITER_H
+#define MMQ_MPACK_WRITER_H
 
 #include <stdbool.h>
 #include <stddef.h>

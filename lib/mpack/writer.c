@@ -1,5 +1,5 @@
 /* writer.c: thin names over msgpack-c's packer, plus arrays of doubles packed in one pass. */
-#include "wire/writer.h"
+#include "mpack/writer.h"
 
 #include <math.h>
 #include <msgpack.h>

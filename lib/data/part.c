@@ -1,5 +1,5 @@
 /* part.c: the key/values and tensors of one piece of a model. */
-#include "engine/part.h"
+#include "data/part.h"
 
 #include <assert.h>
 #include <math.h>

@@ -3,8 +3,8 @@
  * A part is either being built (put; it owns copies) or was read from a model file (get; tensors and texts borrow
  * the file's bytes, which outlive it). Keys are short ASCII names, unique within a part. The container encodes a part's
  * values as a msgpack map and its tensors 64-byte aligned, so a getter's pointer can be used directly in a kernel. */
-#ifndef MMQ_ENGINE_PART_H
-#define MMQ_ENGINE_PART_H
+#ifndef MMQ_DATA_PART_H
+#define MMQ_DATA_PART_H
 
 #include <stdbool.h>
 #include <stddef.h>

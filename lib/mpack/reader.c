@@ -1,5 +1,5 @@
 /* reader.c: the msgpack cursor. Format: the msgpack specification's table of first bytes. */
-#include "wire/reader.h"
+#include "mpack/reader.h"
 
 #include <string.h>
 
