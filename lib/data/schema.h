@@ -42,8 +42,10 @@ struct mmq_field *mmq_schema_add(struct mmq_schema *schema, const char *name, en
 struct mmq_field *mmq_schema_find(const struct mmq_schema *schema, const char *name);  /* NULL: not there */
 void mmq_schema_copy(struct mmq_schema *to, const struct mmq_schema *from);
 
-/* Infer kinds from a frame: numbers -> numeric, booleans -> boolean, text -> categorical, or text when most values differ and are
- * long, vector columns -> vector. Fields that are already in schema (from the request) keep what was set. */
+/* Infer kinds from a frame: numbers -> numeric, booleans -> boolean, text -> datetime when every value is an ISO 8601 date or time,
+ * else categorical, or text when most values differ and are
+ * long; vector columns -> vector. Fields that are already in schema (from the request) keep what was set; the fields take the
+ * frame's order. INVALID_ARGUMENT: a field the frame has not, or a set kind that the column cannot have. */
 int mmq_schema_infer(struct mmq_schema *schema, const struct mmq_frame *frame, struct mmq_err *err);
 
 /* The request's `schema` map: {column: {kind, role, values, bounds, required, shape}}. INVALID_ARGUMENT names "schema.<column>.<key>". */
