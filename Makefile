@@ -4,8 +4,8 @@
 VERSION := $(shell cat VERSION)
 PREFIX  ?= /usr/local
 SAN     ?=
-BUILD   := build/$(if $(SAN),san-$(subst $() ,-,$(subst $(comma), ,$(SAN))),plain)
 comma   := ,
+BUILD   := build/$(if $(SAN),san-$(subst $() ,-,$(subst $(comma), ,$(SAN))),plain)
 
 PC_MSGPACK := $(shell pkg-config --exists msgpack 2>/dev/null && echo msgpack || echo msgpack-c)
 PACKAGES   := libzmq libczmq $(PC_MSGPACK) openblas sqlite3 libsodium zlib jansson
