@@ -103,6 +103,8 @@ struct mmq_engine {
 	/* Columns of score (and of leaf, 0 if none) that this model gives. */
 	size_t (*score_cols)(const void *state);
 	size_t (*leaf_cols)(const void *state);            /* (Optional) */
+	/* (Optional) Which of `outputs` this state gives, when it may lack some (svm without probability); NULL: all of them. */
+	unsigned (*gives)(const void *state);
 	/* Scratch that predict needs for up to rows_max rows; 0 is fine. */
 	size_t (*scratch_bytes)(const void *state, size_t rows_max, unsigned wanted);
 	/* x as trained. scratch is 64-byte aligned. No allocation. Safe from many threads at once, each with its own scratch.
