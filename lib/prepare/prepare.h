@@ -2,7 +2,10 @@
  *
  * Train and predict run the same mmq_prepare_apply, so what was done to the training data is done to every request.
  * Steps are derived from the schema and engine->accepts; each carries name and version, and its meaning never changes.
- * The target's coding (labels, standardised regression target) is not here but in model/decide. */
+ * The target's coding (classes, standardised regression target) is not here but in data/target and lib/model.
+ *
+ * Layouts that fit and apply take: a frame with one column per schema field (training), or with one column per input field
+ * (mmq_field_is_input in data/match.h) in schema order (requests). */
 #ifndef MMQ_PREPARE_PREPARE_H
 #define MMQ_PREPARE_PREPARE_H
 
@@ -34,8 +37,7 @@ void mmq_prepare_destroy(struct mmq_prepare **prepare);
 /* The engine's features, in order; owned by prepare. feature.source is the index among the schema's fields. */
 const struct mmq_feature *mmq_prepare_features(const struct mmq_prepare *prepare, size_t *count_out);
 
-/* Rows of frame (all if rows == NULL) -> out->batch. The frame's columns were matched to the schema by the reader (same fields in the
- * same order, features only). INVALID_ARGUMENT names row and column (missing value where the schema forbids it, Inf, ...).
+/* Rows of frame (all if rows == NULL) -> out->batch. The frame has one of the two layouts above. INVALID_ARGUMENT names row and column (missing value where the schema forbids it, Inf, ...).
  * With bad != NULL (on_row_error: report) such a row is added to bad and its values are zeros; the call then succeeds. */
 int mmq_prepare_apply(const struct mmq_prepare *prepare, const struct mmq_frame *frame, const uint32_t *rows, size_t rows_count,
     struct mmq_prepared *out, struct mmq_row_errors *bad, struct mmq_err *err);
