@@ -180,11 +180,12 @@ mmq_read(struct mmq_reader *reader, struct mmq_token *token)
 	}
 }
 
-/* Pass over one value; with check_text also hold strings to UTF-8. */
+/* Pass over one value inside `open` containers; with check_text also hold strings to UTF-8. */
 static bool
-walk(struct mmq_reader *reader, bool check_text)
+walk(struct mmq_reader *reader, unsigned open, bool check_text)
 {
 	uint64_t left[MMQ_WIRE_DEPTH_MAX + 1] = { 1 };  /* values still to read at each depth */
+	int depth_max = MMQ_WIRE_DEPTH_MAX - (int)open;
 	int depth = 0;
 	struct mmq_token token;
 
@@ -199,7 +200,7 @@ walk(struct mmq_reader *reader, bool check_text)
 		if (check_text && token.type == MMQ_T_STR && !mmq_utf8_is_valid(token.bytes, token.size))
 			return fail(reader, "a string is not valid UTF-8");
 		if (token.type == MMQ_T_ARRAY || token.type == MMQ_T_MAP) {
-			if (depth == MMQ_WIRE_DEPTH_MAX)
+			if (depth >= depth_max)
 				return fail(reader, "nesting is deeper than 16");
 			left[++depth] = token.type == MMQ_T_MAP ? (uint64_t)token.size * 2 : token.size;
 		}
@@ -210,7 +211,7 @@ walk(struct mmq_reader *reader, bool check_text)
 bool
 mmq_read_skip(struct mmq_reader *reader)
 {
-	return walk(reader, false);
+	return walk(reader, 0, false);
 }
 
 bool
@@ -218,6 +219,17 @@ mmq_read_raw(struct mmq_reader *reader, const uint8_t **bytes_out, size_t *size_
 {
 	const uint8_t *from = reader->at;
 	if (!mmq_read_skip(reader))
+		return false;
+	*bytes_out = from;
+	*size_out = (size_t)(reader->at - from);
+	return true;
+}
+
+bool
+mmq_read_raw_checked(struct mmq_reader *reader, unsigned open, const uint8_t **bytes_out, size_t *size_out)
+{
+	const uint8_t *from = reader->at;
+	if (!walk(reader, open, true))
 		return false;
 	*bytes_out = from;
 	*size_out = (size_t)(reader->at - from);
@@ -237,7 +249,7 @@ mmq_wire_check(const void *bytes, size_t size, struct mmq_err *err)
 	struct mmq_reader reader;
 
 	mmq_reader_init(&reader, bytes, size);
-	if (!walk(&reader, true))
+	if (!walk(&reader, 0, true))
 		return mmq_err_set(err, MMQ_INVALID_ARGUMENT, "not a readable msgpack message: %s (byte %zu of %zu)", reader.why,
 		    (size_t)(reader.at - reader.start), size);
 	if (reader.at != reader.end)

@@ -42,6 +42,9 @@ bool mmq_read_is(const struct mmq_token *token, const char *text);     /* token 
 
 /* One whole value as a byte range of the message (for copying or hashing it unread). */
 bool mmq_read_raw(struct mmq_reader *reader, const uint8_t **bytes_out, size_t *size_out);
+/* The same for bytes not yet trusted, as mmq_wire_check does it: `open` containers around the value count towards the depth limit, and
+ * text must be valid UTF-8. */
+bool mmq_read_raw_checked(struct mmq_reader *reader, unsigned open, const uint8_t **bytes_out, size_t *size_out);
 
 /* Walk bytes once: exactly one well-formed value, depth and lengths within limits, text in valid UTF-8, nothing after it.
  * -1 with INVALID_ARGUMENT otherwise. After this, reads of the same bytes cannot fail on structure. */
