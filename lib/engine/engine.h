@@ -29,7 +29,9 @@ enum mmq_accepts {       /* what an engine's data may look like, and what it wan
 	MMQ_ACCEPTS_MISSING = 1, MMQ_ACCEPTS_CATEGORY = 2, MMQ_ACCEPTS_SPARSE = 4, MMQ_ACCEPTS_VECTOR = 8, MMQ_ACCEPTS_F64 = 16,
 	MMQ_WANTS_SCALED = 32, MMQ_WANTS_ONE_HOT = 64, MMQ_WANTS_TARGET_SCALED = 128,
 };
-enum mmq_output { MMQ_OUT_SCORE = 1, MMQ_OUT_PROBABILITY = 2, MMQ_OUT_CONTRIBUTION = 4, MMQ_OUT_LEAF = 8, MMQ_OUT_INTERVAL = 16 };
+enum mmq_output { MMQ_OUT_SCORE = 1, MMQ_OUT_PROBABILITY = 2, MMQ_OUT_CONTRIBUTION = 4, MMQ_OUT_LEAF = 8, MMQ_OUT_INTERVAL = 16,
+	MMQ_OUT_PAIRWISE = 32,   /* not to be wanted: says that multiclass scores are pairwise */
+};
 enum mmq_can { MMQ_CAN_WEIGHTS = 1, MMQ_CAN_WARM_START = 2, MMQ_CAN_CHECKPOINT = 4, MMQ_CAN_MULTI_OUTPUT = 8 };
 
 struct mmq_feature {
