@@ -1,0 +1,187 @@
+/* decide.c: labels, thresholds and units over any engine's numbers. */
+#include "model/decide.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "util/mem.h"
+
+enum { CLASSES_MAX = 65536 };
+
+void
+mmq_labels_copy(struct mmq_labels *to, const struct mmq_labels *from)
+{
+	*to = (struct mmq_labels){ .type = from->type, .count = from->count };
+	if (from->ints != NULL) {
+		to->ints = mmq_array(from->count, sizeof(*to->ints));
+		memcpy(to->ints, from->ints, from->count * sizeof(*to->ints));
+	}
+	if (from->texts != NULL) {
+		to->texts = mmq_array(from->count, sizeof(*to->texts));
+		for (size_t i = 0; i < from->count; i++)
+			to->texts[i] = mmq_strdup(from->texts[i]);
+	}
+}
+
+void
+mmq_labels_fini(struct mmq_labels *labels)
+{
+	for (size_t i = 0; labels->texts != NULL && i < labels->count; i++)
+		free(labels->texts[i]);
+	free(labels->texts);
+	free(labels->ints);
+	*labels = (struct mmq_labels){ 0 };
+}
+
+const char *
+mmq_label_text(const struct mmq_labels *labels, size_t index, char *text_out)
+{
+	if (labels->type == MMQ_LABEL_TEXT)
+		return labels->texts[index];
+	if (labels->type == MMQ_LABEL_BOOL)
+		return labels->ints[index] ? "true" : "false";
+	snprintf(text_out, 24, "%lld", (long long)labels->ints[index]);
+	return text_out;
+}
+
+void
+mmq_decide_fini(struct mmq_decide *decide)
+{
+	mmq_labels_fini(&decide->labels);
+}
+
+void
+mmq_decide_save(const struct mmq_decide *decide, struct mmq_part *out)
+{
+	const struct mmq_labels *labels = &decide->labels;
+
+	mmq_part_put_int(out, "task", decide->task);
+	mmq_part_put_int(out, "positive", decide->positive);
+	mmq_part_put_bool(out, "pairwise", decide->pairwise);
+	mmq_part_put_double(out, "threshold", decide->threshold);
+	mmq_part_put_double(out, "mean", decide->mean);
+	mmq_part_put_double(out, "scale", decide->scale);
+	mmq_part_put_int(out, "label_type", labels->type);
+	if (labels->type == MMQ_LABEL_TEXT)
+		mmq_part_put_texts(out, "labels", (const char *const *)labels->texts, labels->count);
+	else
+		mmq_part_put_vector(out, "labels", MMQ_I64, labels->count, labels->ints);
+}
+
+static int
+open_labels(struct mmq_labels *labels, const struct mmq_part *in, struct mmq_err *err)
+{
+	int64_t type;
+
+	if (mmq_part_get_int(in, "label_type", MMQ_LABEL_INT, MMQ_LABEL_BOOL, &type, err) == -1)
+		return -1;
+	struct mmq_labels borrowed = { .type = (enum mmq_label_type)type };
+	if (borrowed.type == MMQ_LABEL_TEXT) {
+		const char *const *texts;
+		if (mmq_part_get_texts(in, "labels", &texts, &borrowed.count, err) == -1)
+			return -1;
+		borrowed.texts = (char **)texts;
+	} else {
+		const struct mmq_tensor *tensor;
+		if (mmq_part_get_tensor(in, "labels", MMQ_I64, 1, (uint64_t[]){ UINT64_MAX }, &tensor, err) == -1)
+			return -1;
+		borrowed.count = (size_t)tensor->shape[0];
+		borrowed.ints = (int64_t *)tensor->data;
+	}
+	if (borrowed.count > CLASSES_MAX)
+		return mmq_err_set(err, MMQ_DATA_LOSS, "model value 'labels': got %zu classes, want at most %d", borrowed.count, CLASSES_MAX);
+	mmq_labels_copy(labels, &borrowed);
+	return 0;
+}
+
+int
+mmq_decide_open(struct mmq_decide *decide, const struct mmq_part *in, struct mmq_err *err)
+{
+	int64_t task, positive;
+
+	*decide = (struct mmq_decide){ 0 };
+	if (mmq_part_get_int(in, "task", MMQ_REGRESSION, MMQ_MULTICLASS, &task, err) == -1 ||
+	    mmq_part_get_int(in, "positive", 0, 1, &positive, err) == -1 ||
+	    mmq_part_get_bool(in, "pairwise", &decide->pairwise, err) == -1 ||
+	    mmq_part_get_double(in, "threshold", &decide->threshold, err) == -1 ||
+	    mmq_part_get_double(in, "mean", &decide->mean, err) == -1 || mmq_part_get_double(in, "scale", &decide->scale, err) == -1 ||
+	    open_labels(&decide->labels, in, err) == -1)
+		return -1;
+	decide->task = (enum mmq_task)task;
+	decide->positive = (uint32_t)positive;
+	size_t count = decide->labels.count;
+	bool fits = decide->task == MMQ_REGRESSION ? count == 0 : decide->task == MMQ_BINARY ? count == 2 :
+	    decide->task == MMQ_MULTICLASS && count >= 3;
+	if (!fits)
+		return mmq_err_set(err, MMQ_DATA_LOSS, "model value 'task': got %lld with %zu classes", (long long)task, count);
+	return 0;
+}
+
+static uint32_t
+largest(const double *values, size_t count)
+{
+	uint32_t best = 0;
+	for (uint32_t i = 1; i < count; i++)
+		if (values[i] > values[best])
+			best = i;
+	return best;
+}
+
+/* score (classes*(classes-1)/2): (0,1) (0,2) .. (1,2) ..; > 0 is a vote for the first of the pair. */
+static uint32_t
+most_votes(const double *score, size_t classes)
+{
+	uint32_t best = 0;
+	size_t best_votes = 0;
+
+	for (size_t i = 0; i < classes; i++) {
+		size_t votes = 0;
+		for (size_t j = 0; j < i; j++)
+			votes += !(score[j * (2 * classes - j - 1) / 2 + i - j - 1] > 0);
+		for (size_t j = i + 1; j < classes; j++)
+			votes += score[i * (2 * classes - i - 1) / 2 + j - i - 1] > 0;
+		if (votes > best_votes) {
+			best = (uint32_t)i;
+			best_votes = votes;
+		}
+	}
+	return best;
+}
+
+void
+mmq_decide_labels(const struct mmq_decide *decide, size_t rows, const double *score, size_t score_cols, const double *probability,
+    uint32_t *label_out)
+{
+	size_t classes = decide->labels.count;
+
+	if (decide->task == MMQ_BINARY) {
+		for (size_t r = 0; r < rows; r++) {
+			bool is_positive = probability != NULL ? probability[2 * r + decide->positive] > decide->threshold : score[r * score_cols] > 0;
+			label_out[r] = mmq_decide_class(decide, is_positive);
+		}
+		return;
+	}
+	for (size_t r = 0; r < rows; r++)
+		label_out[r] = probability != NULL ? largest(probability + r * classes, classes) :
+		    decide->pairwise ? most_votes(score + r * score_cols, classes) : largest(score + r * score_cols, classes);
+}
+
+void
+mmq_decide_probability(const struct mmq_decide *decide, size_t rows, double *probability)
+{
+	if (decide->task != MMQ_BINARY || decide->positive != 0)
+		return;
+	for (size_t r = 0; r < rows; r++) {
+		double swap = probability[2 * r];
+		probability[2 * r] = probability[2 * r + 1];
+		probability[2 * r + 1] = swap;
+	}
+}
+
+void
+mmq_decide_values(const struct mmq_decide *decide, size_t rows, double *value)
+{
+	for (size_t r = 0; r < rows; r++)
+		value[r] = decide->mean + decide->scale * value[r];
+}

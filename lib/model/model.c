@@ -1,0 +1,184 @@
+/* model.c: a model's life: opening, saving, what it tells of itself. Fitting is fit.c, predicting predict.c. */
+#include "model/model_inner.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "util/mem.h"
+
+int
+mmq_model_complete(struct mmq_model *model, struct mmq_err *err)
+{
+	const struct mmq_engine *engine = model->engine;
+	const struct mmq_decide *decide = &model->decide;
+	unsigned gives = engine->gives != NULL ? engine->gives(model->state) : engine->outputs;
+	size_t classes = decide->labels.count;
+
+	model->features = mmq_prepare_features(model->prepare, &model->features_count);
+	model->outputs = gives & (MMQ_OUT_SCORE | MMQ_OUT_PROBABILITY | MMQ_OUT_CONTRIBUTION | MMQ_OUT_LEAF);
+	if (decide->task == MMQ_REGRESSION)
+		model->outputs &= ~(unsigned)MMQ_OUT_PROBABILITY;
+	model->score_cols = engine->score_cols(model->state);
+	model->leaf_cols = engine->leaf_cols != NULL ? engine->leaf_cols(model->state) : 0;
+	if (model->leaf_cols == 0)
+		model->outputs &= ~(unsigned)MMQ_OUT_LEAF;
+	model->columns = model->schema.sparse_cols > 0 ? model->features_count : model->schema.fields_count;
+	size_t want = decide->task != MMQ_MULTICLASS ? 1 : decide->pairwise ? classes * (classes - 1) / 2 : classes;
+	if (model->score_cols != want)
+		return mmq_err_set(err, MMQ_DATA_LOSS, "model: the engine gives %zu scores per row, its task wants %zu", model->score_cols, want);
+	for (size_t i = 0; i < model->features_count && model->schema.sparse_cols == 0; i++)
+		if (model->features[i].source >= model->schema.fields_count)
+			return mmq_err_set(err, MMQ_DATA_LOSS, "model: feature %zu comes from column %u of %zu", i, model->features[i].source,
+			    model->schema.fields_count);
+	return 0;
+}
+
+static int
+open_parts(struct mmq_model *model, struct mmq_err *err)
+{
+	static const char *const kinds[] = { "schema", "prepare", "engine", "decide" };
+	const struct mmq_container_part *parts[4];
+
+	for (size_t i = 0; i < 4; i++) {
+		parts[i] = mmq_container_find(model->container, kinds[i]);
+		if (parts[i] == NULL)
+			return mmq_err_set(err, MMQ_DATA_LOSS, "model file has no part of kind '%s'", kinds[i]);
+		if (parts[i]->version != 1)
+			return mmq_err_set(err, MMQ_FAILED_PRECONDITION, "model file: part '%s' has version %u, want 1", kinds[i], parts[i]->version);
+	}
+	model->engine = mmq_engine_find(parts[2]->name);
+	if (model->engine == NULL)
+		return mmq_err_set(err, MMQ_FAILED_PRECONDITION, "model file needs engine '%s', which this version does not have", parts[2]->name);
+	if (mmq_schema_open(&model->schema, parts[0]->part, err) == -1 ||
+	    mmq_prepare_open(&model->prepare, &model->schema, parts[1]->part, err) == -1 ||
+	    mmq_decide_open(&model->decide, parts[3]->part, err) == -1 || model->engine->open(&model->state, parts[2]->part, err) == -1)
+		return -1;
+	return mmq_model_complete(model, err);
+}
+
+int
+mmq_model_open(struct mmq_model **model_out, int fd, struct mmq_err *err)
+{
+	struct mmq_model *model = mmq_alloc(sizeof(*model));
+
+	mmq_schema_init(&model->schema);
+	*model_out = NULL;
+	if (mmq_container_open(&model->container, fd, true, err) == -1 || open_parts(model, err) == -1) {
+		mmq_model_destroy(&model);
+		return -1;
+	}
+	*model_out = model;
+	return 0;
+}
+
+void
+mmq_model_destroy(struct mmq_model **model)
+{
+	if (*model == NULL)
+		return;
+	/* The state and the preparation borrow from the mapping: it goes last. */
+	if ((*model)->state != NULL)
+		(*model)->engine->destroy(&(*model)->state);
+	mmq_prepare_destroy(&(*model)->prepare);
+	mmq_decide_fini(&(*model)->decide);
+	mmq_schema_fini(&(*model)->schema);
+	mmq_container_close(&(*model)->container);
+	free(*model);
+	*model = NULL;
+}
+
+int
+mmq_model_save(const struct mmq_model *model, int fd, struct mmq_err *err)
+{
+	struct mmq_part parts[4];
+	const struct mmq_container_part entries[4] = {
+		{ .id = "schema", .kind = "schema", .name = "columns", .version = 1, .part = &parts[0] },
+		{ .id = "prepare", .kind = "prepare", .name = "auto", .version = 1, .inputs_count = 1, .inputs = { "schema" }, .part = &parts[1] },
+		{ .id = "engine", .kind = "engine", .version = 1, .inputs_count = 1, .inputs = { "prepare" }, .part = &parts[2] },
+		{ .id = "decide", .kind = "decide", .name = "decide", .version = 1, .inputs_count = 1, .inputs = { "engine" }, .part = &parts[3] },
+	};
+	struct mmq_container_part named[4];
+	int result = -1;
+
+	for (size_t i = 0; i < 4; i++)
+		mmq_part_init(&parts[i], true);
+	memcpy(named, entries, sizeof(named));
+	strncpy(named[2].name, model->engine->name, MMQ_PART_KEY_MAX);
+	mmq_schema_save(&model->schema, &parts[0]);
+	mmq_decide_save(&model->decide, &parts[3]);
+	if (mmq_prepare_save(model->prepare, &parts[1], err) == 0 && model->engine->save(model->state, &parts[2], err) == 0)
+		result = mmq_container_write(fd, named, 4, err);
+	for (size_t i = 0; i < 4; i++)
+		mmq_part_fini(&parts[i]);
+	return result;
+}
+
+int
+mmq_model_view(const struct mmq_schema *features, const struct mmq_frame *frame, struct mmq_frame *view_out, struct mmq_err *err)
+{
+	mmq_frame_init(view_out);
+	view_out->rows = frame->rows;
+	if (features->sparse_cols > 0) {
+		if (frame->sparse.row_start == NULL)
+			return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "data", "sparse rows, as the model was trained on", "dense columns");
+		view_out->sparse = frame->sparse;
+	}
+	view_out->columns = mmq_arena_get(&view_out->arena, features->fields_count * sizeof(*view_out->columns));
+	for (size_t i = 0; i < features->fields_count; i++) {
+		const struct mmq_column *column = mmq_frame_find(frame, features->fields[i].name);
+		if (column == NULL) {
+			mmq_frame_fini(view_out);
+			return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "data", features->fields[i].name, "no such column");
+		}
+		view_out->columns[view_out->columns_count++] = *column;
+	}
+	return 0;
+}
+
+const struct mmq_engine *
+mmq_model_engine(const struct mmq_model *model)
+{
+	return model->engine;
+}
+
+const struct mmq_schema *
+mmq_model_schema(const struct mmq_model *model)
+{
+	return &model->schema;
+}
+
+const struct mmq_decide *
+mmq_model_decide(const struct mmq_model *model)
+{
+	return &model->decide;
+}
+
+const struct mmq_prepare *
+mmq_model_preparation(const struct mmq_model *model)
+{
+	return model->prepare;
+}
+
+unsigned
+mmq_model_outputs(const struct mmq_model *model)
+{
+	return model->outputs;
+}
+
+size_t
+mmq_model_columns(const struct mmq_model *model)
+{
+	return model->columns;
+}
+
+size_t
+mmq_model_bytes(const struct mmq_model *model)
+{
+	return model->container == NULL ? 0 : model->container->size;
+}
+
+int
+mmq_model_describe(const struct mmq_model *model, struct mmq_part *out, struct mmq_err *err)
+{
+	return model->engine->describe(model->state, out, err);
+}
