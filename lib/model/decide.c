@@ -1,60 +1,38 @@
 /* decide.c: labels, thresholds and units over any engine's numbers. */
 #include "model/decide.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "util/mem.h"
 
-enum { CLASSES_MAX = 65536 };
-
 void
-mmq_labels_copy(struct mmq_labels *to, const struct mmq_labels *from)
+mmq_decide_set_classes(struct mmq_decide *decide, const struct mmq_classes *from)
 {
-	*to = (struct mmq_labels){ .type = from->type, .count = from->count };
-	if (from->ints != NULL) {
-		to->ints = mmq_array(from->count, sizeof(*to->ints));
-		memcpy(to->ints, from->ints, from->count * sizeof(*to->ints));
-	}
-	if (from->texts != NULL) {
+	struct mmq_classes *to = &decide->classes;
+
+	*to = (struct mmq_classes){ .type = from->type, .count = from->count };
+	if (from->type == MMQ_LABEL_TEXT) {
 		to->texts = mmq_array(from->count, sizeof(*to->texts));
 		for (size_t i = 0; i < from->count; i++)
 			to->texts[i] = mmq_strdup(from->texts[i]);
+	} else {
+		to->ints = mmq_array(from->count, sizeof(*to->ints));
+		if (from->count > 0)
+			memcpy(to->ints, from->ints, from->count * sizeof(*to->ints));
 	}
-}
-
-void
-mmq_labels_fini(struct mmq_labels *labels)
-{
-	for (size_t i = 0; labels->texts != NULL && i < labels->count; i++)
-		free(labels->texts[i]);
-	free(labels->texts);
-	free(labels->ints);
-	*labels = (struct mmq_labels){ 0 };
-}
-
-const char *
-mmq_label_text(const struct mmq_labels *labels, size_t index, char *text_out)
-{
-	if (labels->type == MMQ_LABEL_TEXT)
-		return labels->texts[index];
-	if (labels->type == MMQ_LABEL_BOOL)
-		return labels->ints[index] ? "true" : "false";
-	snprintf(text_out, 24, "%lld", (long long)labels->ints[index]);
-	return text_out;
 }
 
 void
 mmq_decide_fini(struct mmq_decide *decide)
 {
-	mmq_labels_fini(&decide->labels);
+	mmq_classes_fini(&decide->classes);
 }
 
 void
 mmq_decide_save(const struct mmq_decide *decide, struct mmq_part *out)
 {
-	const struct mmq_labels *labels = &decide->labels;
+	const struct mmq_classes *classes = &decide->classes;
 
 	mmq_part_put_int(out, "task", decide->task);
 	mmq_part_put_int(out, "positive", decide->positive);
@@ -62,21 +40,21 @@ mmq_decide_save(const struct mmq_decide *decide, struct mmq_part *out)
 	mmq_part_put_double(out, "threshold", decide->threshold);
 	mmq_part_put_double(out, "mean", decide->mean);
 	mmq_part_put_double(out, "scale", decide->scale);
-	mmq_part_put_int(out, "label_type", labels->type);
-	if (labels->type == MMQ_LABEL_TEXT)
-		mmq_part_put_texts(out, "labels", (const char *const *)labels->texts, labels->count);
+	mmq_part_put_int(out, "label_type", classes->type);
+	if (classes->type == MMQ_LABEL_TEXT)
+		mmq_part_put_texts(out, "labels", (const char *const *)classes->texts, classes->count);
 	else
-		mmq_part_put_vector(out, "labels", MMQ_I64, labels->count, labels->ints);
+		mmq_part_put_vector(out, "labels", MMQ_I64, classes->count, classes->ints);
 }
 
 static int
-open_labels(struct mmq_labels *labels, const struct mmq_part *in, struct mmq_err *err)
+open_classes(struct mmq_decide *decide, const struct mmq_part *in, struct mmq_err *err)
 {
 	int64_t type;
 
 	if (mmq_part_get_int(in, "label_type", MMQ_LABEL_INT, MMQ_LABEL_BOOL, &type, err) == -1)
 		return -1;
-	struct mmq_labels borrowed = { .type = (enum mmq_label_type)type };
+	struct mmq_classes borrowed = { .type = (enum mmq_label_type)type };
 	if (borrowed.type == MMQ_LABEL_TEXT) {
 		const char *const *texts;
 		if (mmq_part_get_texts(in, "labels", &texts, &borrowed.count, err) == -1)
@@ -89,9 +67,9 @@ open_labels(struct mmq_labels *labels, const struct mmq_part *in, struct mmq_err
 		borrowed.count = (size_t)tensor->shape[0];
 		borrowed.ints = (int64_t *)tensor->data;
 	}
-	if (borrowed.count > CLASSES_MAX)
-		return mmq_err_set(err, MMQ_DATA_LOSS, "model value 'labels': got %zu classes, want at most %d", borrowed.count, CLASSES_MAX);
-	mmq_labels_copy(labels, &borrowed);
+	if (borrowed.count > MMQ_CLASSES_MAX)
+		return mmq_err_set(err, MMQ_DATA_LOSS, "model value 'labels': got %zu classes, want at most %d", borrowed.count, MMQ_CLASSES_MAX);
+	mmq_decide_set_classes(decide, &borrowed);
 	return 0;
 }
 
@@ -106,11 +84,11 @@ mmq_decide_open(struct mmq_decide *decide, const struct mmq_part *in, struct mmq
 	    mmq_part_get_bool(in, "pairwise", &decide->pairwise, err) == -1 ||
 	    mmq_part_get_double(in, "threshold", &decide->threshold, err) == -1 ||
 	    mmq_part_get_double(in, "mean", &decide->mean, err) == -1 || mmq_part_get_double(in, "scale", &decide->scale, err) == -1 ||
-	    open_labels(&decide->labels, in, err) == -1)
+	    open_classes(decide, in, err) == -1)
 		return -1;
 	decide->task = (enum mmq_task)task;
 	decide->positive = (uint32_t)positive;
-	size_t count = decide->labels.count;
+	size_t count = decide->classes.count;
 	bool fits = decide->task == MMQ_REGRESSION ? count == 0 : decide->task == MMQ_BINARY ? count == 2 :
 	    decide->task == MMQ_MULTICLASS && count >= 3;
 	if (!fits)
@@ -153,7 +131,7 @@ void
 mmq_decide_labels(const struct mmq_decide *decide, size_t rows, const double *score, size_t score_cols, const double *probability,
     uint32_t *label_out)
 {
-	size_t classes = decide->labels.count;
+	size_t classes = decide->classes.count;
 
 	if (decide->task == MMQ_BINARY) {
 		for (size_t r = 0; r < rows; r++) {

@@ -12,32 +12,20 @@
 #include <stdint.h>
 
 #include "data/part.h"
+#include "data/target.h"
 #include "engine/engine.h"
 #include "util/err.h"
 
-enum mmq_label_type { MMQ_LABEL_INT, MMQ_LABEL_TEXT, MMQ_LABEL_BOOL };
-
-/* The classes in their order: integers by value, text bytewise, false before true. */
-struct mmq_labels {
-	enum mmq_label_type type;
-	size_t count;            /* 0: regression */
-	int64_t *ints;           /* INT and BOOL (0, 1); NULL for TEXT */
-	char **texts;            /* TEXT */
-};
-void mmq_labels_copy(struct mmq_labels *to, const struct mmq_labels *from);
-void mmq_labels_fini(struct mmq_labels *labels);
-/* Text of one label for cards and messages; text_out (at least 24 bytes) is used for integers. */
-const char *mmq_label_text(const struct mmq_labels *labels, size_t index, char *text_out);
-
 struct mmq_decide {
 	enum mmq_task task;
-	struct mmq_labels labels;
+	struct mmq_classes classes; /* owned; count 0: regression */
 	uint32_t positive;       /* binary: index of the class that code 1 stands for */
 	bool pairwise;           /* multiclass: score columns are the pairs (0,1) (0,2) .. (1,2) .. */
 	double threshold;        /* binary: probability of the positive class above which it is predicted */
 	double mean, scale;      /* regression: value = mean + scale * score */
 };
 void mmq_decide_fini(struct mmq_decide *decide);
+void mmq_decide_set_classes(struct mmq_decide *decide, const struct mmq_classes *classes);  /* copies */
 void mmq_decide_save(const struct mmq_decide *decide, struct mmq_part *out);
 int mmq_decide_open(struct mmq_decide *decide, const struct mmq_part *in, struct mmq_err *err); /* fini also after -1 */
 

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "data/match.h"
 #include "util/mem.h"
 
 /* One side of the fit: prepared rows with targets and weights. */
@@ -30,7 +31,7 @@ copy_features(struct mmq_schema *to, const struct mmq_schema *from)
 	struct mmq_schema kept = { .fields = mmq_array(from->fields_count, sizeof(*kept.fields)), .sparse_cols = from->sparse_cols };
 	for (size_t i = 0; i < from->fields_count; i++) {
 		const struct mmq_field *field = &from->fields[i];
-		if ((field->role == MMQ_ROLE_FEATURE || field->role == MMQ_ROLE_SENSITIVE) && field->kind != MMQ_FIELD_IGNORE)
+		if (mmq_field_is_input(field))
 			kept.fields[kept.fields_count++] = *field;
 	}
 	mmq_schema_copy(to, &kept);
@@ -89,7 +90,7 @@ side_fill(struct side *side, const struct mmq_model *model, const struct mmq_mod
 		for (size_t i = 0; i < rows_count; i++)
 			side->weight[i] = fit->weight[rows[i]];
 	}
-	side->data = (struct mmq_dataset){ .x = side->prepared.batch, .y = side->y, .classes = (uint32_t)decide->labels.count,
+	side->data = (struct mmq_dataset){ .x = side->prepared.batch, .y = side->y, .classes = (uint32_t)decide->classes.count,
 		.weight = side->weight };
 	side->data.features = mmq_prepare_features(model->prepare, &side->data.features_count);
 	return 0;
@@ -130,8 +131,8 @@ mmq_model_fit(struct mmq_model **model_out, const struct mmq_model_fit *fit, str
 	model->decide = (struct mmq_decide){ .task = fit->task, .positive = fit->task == MMQ_BINARY ? fit->positive : 0,
 		.pairwise = fit->task == MMQ_MULTICLASS && (fit->engine->outputs & MMQ_OUT_PAIRWISE), .threshold = fit->threshold, .scale = 1 };
 	if (fit->task != MMQ_REGRESSION) {
-		assert(fit->task == MMQ_BINARY ? fit->labels->count == 2 && fit->positive < 2 : fit->labels->count > 2);
-		mmq_labels_copy(&model->decide.labels, fit->labels);
+		assert(fit->task == MMQ_BINARY ? fit->classes->count == 2 && fit->positive < 2 : fit->classes->count > 2);
+		mmq_decide_set_classes(&model->decide, fit->classes);
 	}
 	if (check_fit(fit, &model->schema, err) == -1 || mmq_model_view(&model->schema, fit->frame, &view, err) == -1 ||
 	    mmq_prepare_fit(&model->prepare, &model->schema, &view, fit->train_rows, fit->train_count, fit->engine->accepts, MMQ_F32,

@@ -12,7 +12,7 @@ mmq_model_complete(struct mmq_model *model, struct mmq_err *err)
 	const struct mmq_engine *engine = model->engine;
 	const struct mmq_decide *decide = &model->decide;
 	unsigned gives = engine->gives != NULL ? engine->gives(model->state) : engine->outputs;
-	size_t classes = decide->labels.count;
+	size_t classes = decide->classes.count;
 
 	model->features = mmq_prepare_features(model->prepare, &model->features_count);
 	model->outputs = gives & (MMQ_OUT_SCORE | MMQ_OUT_PROBABILITY | MMQ_OUT_CONTRIBUTION | MMQ_OUT_LEAF);

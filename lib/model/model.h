@@ -24,7 +24,7 @@ struct mmq_model_fit {
 	const struct mmq_frame *frame;
 	const struct mmq_schema *schema;      /* of the whole frame; fields that are not features are passed over */
 	enum mmq_task task;
-	const struct mmq_labels *labels;      /* classification */
+	const struct mmq_classes *classes;    /* classification */
 	const double *y;                      /* (frame rows): class index, or the value; finite in the rows used */
 	const float *weight;                  /* (frame rows) > 0; NULL: all 1 */
 	const uint32_t *train_rows, *valid_rows;
@@ -65,7 +65,7 @@ enum { MMQ_WANT_PREDICTION = 256 };  /* beside the bits of enum mmq_output */
 /* Answers by row. Arrays live in the scratch until its next use; what was not wanted is NULL. */
 struct mmq_prediction {
 	size_t rows, classes, score_cols, leaf_cols, columns;
-	const uint32_t *label;       /* classification: (rows) index into the model's labels */
+	const uint32_t *label;       /* classification: (rows) index into the model's classes */
 	const double *value;         /* regression: (rows), in the target's units */
 	const double *probability;   /* (rows, classes) in class order */
 	const double *score;         /* (rows, score_cols); regression: equal to value */

@@ -103,7 +103,7 @@ sum_to_columns(const struct mmq_model *model, size_t rows, const double *contrib
 static int
 reserve_outputs(const struct mmq_model *model, size_t rows, struct mmq_scratch *s, struct mmq_outputs *out, struct mmq_err *err)
 {
-	size_t classes = model->decide.labels.count;
+	size_t classes = model->decide.classes.count;
 	bool ok = true;
 
 	if (out->wanted & MMQ_OUT_SCORE)
@@ -160,7 +160,7 @@ run(const struct mmq_model *model, const struct mmq_batch *batch, unsigned wante
 {
 	struct mmq_outputs out = { .wanted = wanted & ~(unsigned)MMQ_WANT_PREDICTION, .score_cols = model->score_cols, .leaf_cols = model->leaf_cols };
 
-	*to = (struct mmq_prediction){ .rows = batch->rows, .classes = model->decide.labels.count, .score_cols = model->score_cols,
+	*to = (struct mmq_prediction){ .rows = batch->rows, .classes = model->decide.classes.count, .score_cols = model->score_cols,
 		.leaf_cols = model->leaf_cols, .columns = model->columns };
 	if (wanted & MMQ_WANT_PREDICTION)
 		out.wanted |= model->outputs & MMQ_OUT_PROBABILITY ? MMQ_OUT_PROBABILITY : MMQ_OUT_SCORE;
