@@ -1,0 +1,45 @@
+/* kernel.h: rows packed for dot products, and kernel values between a few query rows and all packed rows.
+ *
+ * Rows are kept in panels of 16, feature by feature, so that one load brings the same feature of 16 rows. Each dot product is
+ * one chain of fused multiply-adds over the features in order, whatever the number of queries: a row alone and in a
+ * batch gets the same bits, and so do the AVX2 and the portable path. */
+#ifndef MMQ_ENGINE_SVM_KERNEL_H
+#define MMQ_ENGINE_SVM_KERNEL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/engine.h"
+
+enum svm_kernel_kind { SVM_LINEAR, SVM_POLY, SVM_RBF, SVM_SIGMOID };
+enum { SVM_PANEL = 16, SVM_QUERIES_MAX = 4 };
+
+struct svm_kernel {
+	enum svm_kernel_kind kind;
+	double gamma, coef0;
+	int degree;
+};
+
+struct svm_rows {
+	size_t rows, cols;
+	size_t panels;        /* rows rounded up to panels; the rows added are zeros */
+	float *values;        /* (panels, cols, SVM_PANEL), 64-byte aligned */
+	float *norm;          /* (panels * SVM_PANEL): squared length, summed in double */
+};
+
+/* rows x cols floats, row-major, to panels. */
+void svm_rows_pack(struct svm_rows *packed, const float *values, size_t rows, size_t cols);
+void svm_rows_fini(struct svm_rows *packed);
+void svm_rows_get(const struct svm_rows *packed, size_t row, float *values_out);  /* (cols) */
+
+/* out[q * out_stride + r] = K(query q, row r of panels from..to-1), r counted from the first row of panel `from`.
+ * queries (count, query_stride) with count <= SVM_QUERIES_MAX. out rows hold (to - from) * SVM_PANEL values. */
+void svm_kernel_values(const struct svm_kernel *kernel, const struct svm_rows *packed, size_t from, size_t to, const float *queries,
+    size_t query_stride, size_t count, float *out, size_t out_stride);
+
+float svm_kernel_self(const struct svm_kernel *kernel, const struct svm_rows *packed, size_t row);  /* K(row, row) */
+double svm_square_length(const float *row, size_t cols);
+
+extern const char *const svm_kernel_names[4];
+
+#endif

@@ -1,0 +1,328 @@
+/* train.c: from a data set to dual problems and back to one model.
+ *
+ * Binary classification and regression are one problem; k classes are k(k-1)/2 problems, one against one, over the
+ * rows of two classes each, solved side by side when there are threads. */
+#include <math.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/rows.h"
+#include "engine/svm/model.h"
+#include "engine/svm/solver.h"
+#include "util/mem.h"
+
+/* One dual problem and what came out of it. */
+struct pair {
+	uint32_t first, second;       /* classes: +1 and -1; unused for regression */
+	uint32_t *rows;               /* (rows_count) indices into the training set */
+	size_t rows_count;
+	struct svm_solution solution;
+	double *signed_alpha;         /* (rows_count) y a, summed over a row's variables */
+};
+
+struct training {
+	const struct mmq_fit *fit;
+	struct svm_kernel kernel;
+	float *x;                     /* (rows, cols) */
+	size_t rows, cols;
+	double c, epsilon, tol;
+	int64_t iterations_max;
+	size_t cache_bytes;
+	struct mmq_pool *row_pool;    /* threads for the kernel rows of a single problem */
+	struct pair *pairs;
+	size_t pairs_count;
+	double gap_first;
+	atomic_size_t pairs_done;
+	atomic_bool cancelled;
+};
+
+int
+svm_check(const struct mmq_fit *fit, struct mmq_err *err)
+{
+	const struct mmq_dataset *train = fit->train;
+	size_t bytes;
+
+	if (train->x.rows == 0 || train->x.cols == 0)
+		return mmq_err_set(err, MMQ_INVALID_ARGUMENT, "svm: got %zu rows of %zu columns, want at least one of each", train->x.rows, train->x.cols);
+	if (train->x.rows > UINT32_MAX / 2)
+		return mmq_err_set(err, MMQ_INVALID_ARGUMENT, "svm: got %zu rows, want at most %u", train->x.rows, UINT32_MAX / 2);
+	if (mmq_rows_check(&train->x, "svm", SIZE_MAX, err) == -1)
+		return -1;
+	if (!mmq_size_mul(train->x.rows, train->x.cols * sizeof(float) * 2, &bytes) || (fit->memory_bytes_max > 0 && bytes > fit->memory_bytes_max))
+		return mmq_err_set(err, MMQ_RESOURCE_EXHAUSTED, "svm: %zu rows of %zu columns need more memory than the job may use", train->x.rows,
+		    train->x.cols);
+	return 0;
+}
+
+/* gamma: scale = 1 / (cols * variance of all values), auto = 1 / cols (scikit-learn's definitions). */
+static double
+resolve_gamma(const struct training *training)
+{
+	const struct mmq_params *params = training->fit->params;
+	if (mmq_params_is_number(params, "gamma"))
+		return mmq_params_number(params, "gamma");
+	double cols = (double)training->cols;
+	if (strcmp(mmq_params_choice(params, "gamma"), "auto") == 0)
+		return 1 / cols;
+	size_t count = training->rows * training->cols;
+	double mean = 0, variance = 0;
+	for (size_t i = 0; i < count; i++)
+		mean += (double)training->x[i];
+	mean /= (double)count;
+	for (size_t i = 0; i < count; i++)
+		variance += ((double)training->x[i] - mean) * ((double)training->x[i] - mean);
+	variance /= (double)count;
+	return variance > 0 ? 1 / (cols * variance) : 1;
+}
+
+static int
+training_begin(struct training *training, const struct mmq_fit *fit, struct mmq_err *err)
+{
+	const struct mmq_params *params = fit->params;
+	const struct mmq_batch *x = &fit->train->x;
+
+	*training = (struct training){ .fit = fit, .rows = x->rows, .cols = x->cols };
+	training->x = mmq_array(x->rows * x->cols, sizeof(float));
+	for (size_t r = 0; r < x->rows; r++)
+		if (mmq_rows_get_f32(x, r, training->x + r * x->cols, err) == -1)
+			return -1;
+	const char *kernel = mmq_params_choice(params, "kernel");
+	for (int k = 0; k < 4; k++)
+		if (strcmp(kernel, svm_kernel_names[k]) == 0)
+			training->kernel.kind = (enum svm_kernel_kind)k;
+	training->kernel.degree = (int)mmq_params_int(params, "degree");
+	training->kernel.coef0 = mmq_params_number(params, "coef0");
+	training->kernel.gamma = resolve_gamma(training);
+	training->c = mmq_params_number(params, "C");
+	training->epsilon = mmq_params_number(params, "epsilon");
+	training->tol = mmq_params_number(params, "tol");
+	training->iterations_max = mmq_params_int(params, "max_iter");
+	training->cache_bytes = (size_t)(mmq_params_number(params, "cache_size") * 1e6);
+	return 0;
+}
+
+/* Which rows belong to which problem. */
+static int
+make_pairs(struct training *training, struct mmq_err *err)
+{
+	const struct mmq_fit *fit = training->fit;
+	uint32_t classes = fit->task == MMQ_REGRESSION ? 0 : fit->train->classes;
+	size_t *counts = mmq_array((size_t)classes + 1, sizeof(*counts));
+	size_t present = 0;
+
+	for (size_t r = 0; classes > 0 && r < training->rows; r++)
+		counts[(size_t)fit->train->y[r]]++;
+	for (uint32_t c = 0; c < classes; c++)
+		present += counts[c] > 0;
+	if (classes > 0 && present < 2) {
+		free(counts);
+		return mmq_err_set(err, MMQ_INVALID_ARGUMENT, "svm: got rows of one class only, want at least two classes");
+	}
+	training->pairs_count = classes == 0 ? 1 : (size_t)classes * (classes - 1) / 2;
+	training->pairs = mmq_array(training->pairs_count, sizeof(*training->pairs));
+	size_t p = 0;
+	for (uint32_t a = 0; a + 1 < classes || classes == 0; a++) {
+		for (uint32_t b = a + 1; b < classes || classes == 0; b++) {
+			struct pair *pair = &training->pairs[p++];
+			/* A binary score is > 0 for class 1, a pairwise one for the first of the pair. */
+			pair->first = fit->task == MMQ_BINARY ? 1 : a;
+			pair->second = fit->task == MMQ_BINARY ? 0 : b;
+			pair->rows = mmq_array(classes == 0 ? training->rows : counts[a] + counts[b], sizeof(*pair->rows));
+			for (size_t r = 0; r < training->rows; r++)
+				if (classes == 0 || (uint32_t)fit->train->y[r] == a || (uint32_t)fit->train->y[r] == b)
+					pair->rows[pair->rows_count++] = (uint32_t)r;
+			if (classes == 0)
+				break;
+		}
+		if (classes == 0)
+			break;
+	}
+	free(counts);
+	return 0;
+}
+
+static bool
+report(void *arg, int64_t iteration, double gap)
+{
+	struct training *training = arg;
+	double done = (double)atomic_load(&training->pairs_done), within = 0;
+
+	/* The gap falls roughly geometrically: its logarithm says how far a single problem is. */
+	if (training->pairs_count == 1) {
+		if (training->gap_first == 0 && gap > training->tol)
+			training->gap_first = gap * 2;
+		if (training->gap_first > training->tol && gap > 0)
+			within = log(training->gap_first / gap) / log(training->gap_first / training->tol);
+		within = within < 0 ? 0 : within > 1 ? 1 : within;
+	}
+	const struct mmq_progress_state state = { .fraction = (done + within) / (double)training->pairs_count, .loss = gap, .valid_loss = NAN,
+		.iteration = iteration, .iterations_max = 0, .loss_name = "gap" };
+	if (!mmq_progress_step(training->fit->progress, &state))
+		atomic_store(&training->cancelled, true);
+	return !atomic_load(&training->cancelled);
+}
+
+/* A pair with an absent class has no problem to solve: its score is a constant for the class that is there. */
+static bool
+is_one_sided(const struct training *training, const struct pair *pair)
+{
+	const double *y = training->fit->train->y;
+	for (size_t i = 1; i < pair->rows_count; i++)
+		if (y[pair->rows[i]] != y[pair->rows[0]])
+			return false;
+	return true;
+}
+
+static void
+solve_pair(void *arg, size_t index, unsigned thread)
+{
+	struct training *training = arg;
+	struct pair *pair = &training->pairs[index];
+	const struct mmq_dataset *data = training->fit->train;
+	bool regression = training->fit->task == MMQ_REGRESSION;
+	size_t n = pair->rows_count, variables = regression ? 2 * n : n;
+
+	(void)thread;
+	pair->signed_alpha = mmq_array(n, sizeof(double));
+	if (atomic_load(&training->cancelled))
+		return;
+	if (!regression && is_one_sided(training, pair)) {
+		pair->solution.converged = true;
+		pair->solution.rho = n == 0 ? 0 : (uint32_t)data->y[pair->rows[0]] == pair->first ? -1 : 1;
+		return;
+	}
+	float *x = mmq_array(n * training->cols, sizeof(float));
+	int8_t *y = mmq_array(variables, sizeof(int8_t));
+	double *offset = mmq_array(variables, sizeof(double)), *upper = mmq_array(variables, sizeof(double));
+	for (size_t i = 0; i < n; i++) {
+		size_t r = pair->rows[i];
+		double c = training->c * (data->weight == NULL ? 1.0 : (double)data->weight[r]);
+		memcpy(x + i * training->cols, training->x + r * training->cols, training->cols * sizeof(float));
+		if (regression) {
+			y[i] = 1;
+			y[n + i] = -1;
+			offset[i] = training->epsilon - data->y[r];
+			offset[n + i] = -training->epsilon - data->y[r];
+			upper[i] = upper[n + i] = c;
+		} else {
+			y[i] = (uint32_t)data->y[r] == pair->first ? 1 : -1;
+			offset[i] = -y[i];
+			upper[i] = c;
+		}
+	}
+	struct svm_rows packed;
+	svm_rows_pack(&packed, x, n, training->cols);
+	free(x);
+	const struct svm_problem problem = { .rows = &packed, .kernel = training->kernel, .variables = variables, .y = y, .offset = offset,
+		.upper = upper, .tol = training->tol, .iterations_max = training->iterations_max, .cache_bytes = training->cache_bytes,
+		.pool = training->row_pool, .report = report, .arg = training };
+	svm_solve(&problem, &pair->solution);
+	for (size_t v = 0; v < variables; v++)
+		pair->signed_alpha[v % n] += y[v] * pair->solution.alpha[v];
+	free(pair->solution.alpha);
+	pair->solution.alpha = NULL;
+	svm_rows_fini(&packed);
+	free(y);
+	free(offset);
+	free(upper);
+	atomic_fetch_add(&training->pairs_done, 1);
+	report(training, pair->solution.iterations, pair->solution.gap);
+}
+
+/* Merge the pairs' support vectors into one list by class, each row once, with its coefficients. */
+static struct svm_model *
+assemble(const struct training *training)
+{
+	const struct mmq_fit *fit = training->fit;
+	struct svm_model *model = mmq_alloc(sizeof(*model));
+	bool multiclass = fit->task == MMQ_MULTICLASS;
+	uint8_t *is_vector = mmq_array(training->rows, 1);
+	uint32_t *place = mmq_array(training->rows, sizeof(*place));
+
+	model->task = fit->task;
+	model->kernel = training->kernel;
+	model->classes = fit->task == MMQ_REGRESSION ? 0 : fit->train->classes;
+	model->pairs = training->pairs_count;
+	model->coef_rows = multiclass ? model->classes - 1 : 1;
+	for (size_t p = 0; p < model->pairs; p++)
+		for (size_t i = 0; i < training->pairs[p].rows_count; i++)
+			is_vector[training->pairs[p].rows[i]] |= training->pairs[p].signed_alpha[i] != 0;
+	model->class_start = mmq_array((size_t)model->classes + 1, sizeof(uint32_t));
+	for (uint32_t c = 0; c < (multiclass ? model->classes : 1); c++) {
+		for (size_t r = 0; r < training->rows; r++)
+			if (is_vector[r] && (!multiclass || (uint32_t)fit->train->y[r] == c))
+				place[r] = (uint32_t)model->vectors_count++;
+		if (multiclass)
+			model->class_start[c + 1] = (uint32_t)model->vectors_count;
+	}
+	float *vectors = mmq_array(model->vectors_count * training->cols, sizeof(float));
+	for (size_t r = 0; r < training->rows; r++)
+		if (is_vector[r])
+			memcpy(vectors + place[r] * training->cols, training->x + r * training->cols, training->cols * sizeof(float));
+	svm_rows_pack(&model->vectors, vectors, model->vectors_count, training->cols);
+	free(vectors);
+
+	size_t coefs = model->coef_rows * model->vectors_count;
+	model->owned = mmq_array(coefs + model->pairs, sizeof(double));
+	model->coef = model->owned;
+	model->rho = model->owned + coefs;
+	for (size_t p = 0; p < model->pairs; p++) {
+		const struct pair *pair = &training->pairs[p];
+		for (size_t i = 0; i < pair->rows_count; i++) {
+			if (pair->signed_alpha[i] == 0)
+				continue;
+			size_t r = pair->rows[i], row = 0;
+			if (multiclass)
+				row = (uint32_t)fit->train->y[r] == pair->first ? pair->second - 1 : pair->first;
+			model->owned[row * model->vectors_count + place[r]] = pair->signed_alpha[i];
+		}
+		model->owned[coefs + p] = pair->solution.rho;
+		model->objective += pair->solution.objective;
+		model->iterations += pair->solution.iterations;
+		model->not_converged += !pair->solution.converged;
+		model->gap_max = pair->solution.gap > model->gap_max ? pair->solution.gap : model->gap_max;
+	}
+	free(is_vector);
+	free(place);
+	return model;
+}
+
+static void
+training_end(struct training *training)
+{
+	for (size_t p = 0; training->pairs != NULL && p < training->pairs_count; p++) {
+		free(training->pairs[p].rows);
+		free(training->pairs[p].signed_alpha);
+	}
+	free(training->pairs);
+	free(training->x);
+}
+
+int
+svm_train(void **state_out, const struct mmq_fit *fit, struct mmq_err *err)
+{
+	struct training training = { 0 };
+	int result = -1;
+
+	*state_out = NULL;
+	if (svm_check(fit, err) == -1)
+		return -1;
+	if (training_begin(&training, fit, err) == -1 || make_pairs(&training, err) == -1)
+		goto done;
+	/* Threads go to whole pairs when there are enough of them, else to the kernel rows of the one problem. */
+	bool by_pairs = training.pairs_count > 1;
+	training.row_pool = by_pairs ? NULL : fit->pool;
+	if (by_pairs)
+		training.cache_bytes /= mmq_pool_threads(fit->pool);
+	mmq_pool_run(by_pairs ? fit->pool : NULL, training.pairs_count, solve_pair, &training);
+	if (atomic_load(&training.cancelled)) {
+		mmq_err_set(err, MMQ_CANCELLED, "svm: training was cancelled");
+		goto done;
+	}
+	*state_out = assemble(&training);
+	result = 0;
+done:
+	training_end(&training);
+	return result;
+}
