@@ -3,8 +3,10 @@
 
 #include "engine/engine.h"
 
-/* extern const struct mmq_engine mmq_engine_NAME; */
+extern const struct mmq_engine mmq_engine_svm;
+
 static const struct mmq_engine *const engines[] = {
+	&mmq_engine_svm,
 	NULL,
 };
 

@@ -1,12 +1,13 @@
 /* cpu.c: run-time dispatch and OpenBLAS's environment. */
 #include "math/cpu.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-bool
-mmq_cpu_has_avx2(void)
+static bool
+ask_avx2(void)
 {
 #if defined(__x86_64__)
 	const char *forced = getenv("MMQ_CPU");
@@ -16,6 +17,18 @@ mmq_cpu_has_avx2(void)
 #else
 	return false;
 #endif
+}
+
+bool
+mmq_cpu_has_avx2(void)
+{
+	static atomic_int answer;  /* 0: not asked yet, 1: no, 2: yes; kernels ask on every call */
+	int known = atomic_load_explicit(&answer, memory_order_relaxed);
+	if (known == 0) {
+		known = ask_avx2() ? 2 : 1;
+		atomic_store_explicit(&answer, known, memory_order_relaxed);
+	}
+	return known == 2;
 }
 
 const char *

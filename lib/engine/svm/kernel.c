@@ -154,7 +154,8 @@ finish(const struct svm_kernel *kernel, float *values, size_t count, const float
 		break;
 	case SVM_SIGMOID:
 		for (size_t i = 0; i < count; i++)
-			values[i] = tanhf(gamma * values[i] + coef0);
+			values[i] = gamma * values[i] + coef0;
+		mmq_tanh_f32(values, values, count);
 		break;
 	}
 }
