@@ -1,0 +1,286 @@
+/* request.c: requests and their answers over one DEALER socket.
+ *
+ * Every request stays in `pending` until its answer is here. A socket monitor tells when a connection is made; all that is
+ * unanswered then goes out (again). The DEALER sets no routing id, so a new connection is a new peer to the service, and
+ * sending again by id is what makes a restart of the service invisible. An answer without a pending request is a
+ * duplicate and is dropped. */
+#include "client/client.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <zmq.h>
+
+#include "util/clock.h"
+#include "util/mem.h"
+
+enum { LOST_MS_MAX = 30000 };   /* how long a service that was there may be gone */
+
+static void
+pending_free(struct mmq_pending *pending)
+{
+	free(pending->frame);
+	free(pending);
+}
+
+void
+mmq_client_forget_all(struct mmq_client *client)
+{
+	for (size_t i = 0; i < client->pending_count; i++)
+		pending_free(client->pending[i]);
+	for (size_t i = 0; i < client->ready_count; i++)
+		mmq_answer_destroy(&client->ready[i]);
+	free(client->pending);
+	free(client->ready);
+}
+
+static void
+pending_remove(struct mmq_client *client, size_t index)
+{
+	pending_free(client->pending[index]);
+	client->pending_count--;
+	memmove(client->pending + index, client->pending + index + 1, (client->pending_count - index) * sizeof(*client->pending));
+}
+
+/* The place of the request with this id; pending_count when there is none. */
+static size_t
+pending_find(const struct mmq_client *client, const char *id)
+{
+	for (size_t i = 0; i < client->pending_count; i++)
+		if (strcmp(client->pending[i]->id, id) == 0)
+			return i;
+	return client->pending_count;
+}
+
+static void
+ready_add(struct mmq_client *client, struct mmq_answer *answer)
+{
+	if (client->ready_count == client->ready_capacity) {
+		client->ready_capacity = client->ready_capacity * 2 + 8;
+		client->ready = mmq_grow(client->ready, client->ready_capacity, sizeof(struct mmq_answer *));
+	}
+	client->ready[client->ready_count++] = answer;
+}
+
+static struct mmq_answer *
+ready_take(struct mmq_client *client, size_t index)
+{
+	struct mmq_answer *answer = client->ready[index];
+
+	client->ready_count--;
+	memmove(client->ready + index, client->ready + index + 1, (client->ready_count - index) * sizeof(*client->ready));
+	return answer;
+}
+
+/* Open the request socket with its monitor. 0, or -1 with err. */
+static int
+request_open(struct mmq_client *client, struct mmq_err *err)
+{
+	char monitor_at[64];
+
+	if (client->request != NULL)
+		return 0;
+	snprintf(monitor_at, sizeof(monitor_at), "inproc://monitor-%p", (void *)client);
+	client->request = mmq_client_socket(client, ZMQ_DEALER, err);
+	if (client->request == NULL)
+		return -1;
+	client->monitor = zmq_socket(client->context, ZMQ_PAIR);
+	if (client->monitor == NULL || zmq_socket_monitor(client->request, monitor_at, ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED |
+	    ZMQ_EVENT_HANDSHAKE_FAILED_AUTH | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL) == -1 || zmq_connect(client->monitor, monitor_at) == -1) {
+		mmq_err_set(err, MMQ_UNAVAILABLE, "cannot watch the connection: %s", zmq_strerror(zmq_errno()));
+		goto fail;
+	}
+	client->lost_us = mmq_clock_mono_us();
+	if (mmq_client_connect(client, client->request, MMQ_REQUEST, err) == 0)
+		return 0;
+fail:
+	zmq_close(client->request);
+	if (client->monitor != NULL)
+		zmq_close(client->monitor);
+	client->request = client->monitor = NULL;
+	return -1;
+}
+
+static void
+send_unsent(struct mmq_client *client)
+{
+	for (size_t i = 0; i < client->pending_count; i++) {
+		struct mmq_pending *pending = client->pending[i];
+		if (pending->is_sent)
+			continue;
+		if (zmq_send(client->request, pending->frame, pending->size, ZMQ_DONTWAIT) == -1)
+			return;   /* full: poll says when there is room */
+		pending->is_sent = true;
+	}
+}
+
+static bool
+has_unsent(const struct mmq_client *client)
+{
+	return client->pending_count > 0 && !client->pending[client->pending_count - 1]->is_sent;
+}
+
+static void
+read_monitor(struct mmq_client *client)
+{
+	uint8_t event[6];
+	uint16_t what;
+
+	while (zmq_recv(client->monitor, event, sizeof(event), ZMQ_DONTWAIT) == sizeof(event)) {
+		zmq_recv(client->monitor, NULL, 0, ZMQ_DONTWAIT);   /* second frame: the endpoint */
+		memcpy(&what, event, sizeof(what));
+		switch (what) {
+		case ZMQ_EVENT_HANDSHAKE_SUCCEEDED:
+			/* What was sent before the first connection is still in the socket's queue and goes out now. */
+			for (size_t i = 0; client->was_connected && i < client->pending_count; i++)
+				client->pending[i]->is_sent = false;
+			client->is_connected = client->was_connected = true;
+			client->is_refused = false;
+			break;
+		case ZMQ_EVENT_DISCONNECTED:
+			client->is_connected = false;
+			client->lost_us = mmq_clock_mono_us();
+			break;
+		default:
+			client->is_refused = true;
+		}
+	}
+}
+
+static void
+read_answers(struct mmq_client *client)
+{
+	zmq_msg_t frame;
+
+	zmq_msg_init(&frame);
+	while (zmq_msg_recv(&frame, client->request, ZMQ_DONTWAIT) != -1) {
+		if (zmq_msg_more(&frame) || zmq_msg_size(&frame) == 0)
+			continue;
+		struct mmq_answer *answer = mmq_answer_from_bytes(zmq_msg_data(&frame), zmq_msg_size(&frame), NULL, 0);
+		size_t index = pending_find(client, mmq_answer_id(answer));
+		/* An answer without an id is to a message that could not be read; with one unanswered we know which. */
+		if (index == client->pending_count && *mmq_answer_id(answer) == '\0' && client->pending_count == 1)
+			index = 0;
+		if (index == client->pending_count) {
+			mmq_answer_destroy(&answer);
+			continue;
+		}
+		mmq_answer_set_id(answer, client->pending[index]->id);
+		pending_remove(client, index);
+		ready_add(client, answer);
+	}
+	zmq_msg_close(&frame);
+}
+
+/* Wait up to timeout_ms for the network and do what it brings. */
+static void
+pump(struct mmq_client *client, long timeout_ms)
+{
+	zmq_pollitem_t items[2] = {
+		{ .socket = client->request, .events = (short)(ZMQ_POLLIN | (has_unsent(client) ? ZMQ_POLLOUT : 0)) },
+		{ .socket = client->monitor, .events = ZMQ_POLLIN },
+	};
+
+	if (zmq_poll(items, 2, timeout_ms) <= 0)
+		return;
+	if (items[1].revents != 0)
+		read_monitor(client);
+	send_unsent(client);
+	read_answers(client);
+}
+
+/* Turn the oldest unanswered request into a local answer when the service cannot be reached. */
+static void
+give_up_if_gone(struct mmq_client *client)
+{
+	struct mmq_err err;
+	int64_t gone_ms = (mmq_clock_mono_us() - client->lost_us) / 1000;
+	const char *endpoint = client->endpoints[MMQ_REQUEST];
+
+	if (client->is_connected || client->pending_count == 0)
+		return;
+	if (client->is_refused)
+		mmq_err_set(&err, MMQ_UNAUTHENTICATED, "the service at %s refuses this key (or speaks without keys)", endpoint);
+	else if (gone_ms >= (client->was_connected ? LOST_MS_MAX : (int64_t)client->connect_ms))
+		mmq_err_set(&err, MMQ_UNAVAILABLE, "no service answers at %s", endpoint);
+	else
+		return;
+	ready_add(client, mmq_answer_from_err(client->pending[0]->id, &err));
+	pending_remove(client, 0);
+}
+
+int
+mmq_client_send(struct mmq_client *client, struct mmq_message **message)
+{
+	struct mmq_pending *pending = mmq_alloc(sizeof(*pending));
+	struct mmq_err err;
+	int outcome = -1;
+
+	snprintf(pending->id, sizeof(pending->id), "%s", mmq_message_id(*message));
+	if (request_open(client, &err) == 0)
+		outcome = mmq_message_finish(*message, &pending->frame, &pending->size, &err);
+	mmq_message_destroy(message);
+	if (outcome == -1) {
+		ready_add(client, mmq_answer_from_err(pending->id, &err));
+		pending_free(pending);
+		return -1;
+	}
+	if (client->pending_count == client->pending_capacity) {
+		client->pending_capacity = client->pending_capacity * 2 + 8;
+		client->pending = mmq_grow(client->pending, client->pending_capacity, sizeof(struct mmq_pending *));
+	}
+	client->pending[client->pending_count++] = pending;
+	send_unsent(client);
+	return 0;
+}
+
+size_t
+mmq_client_unanswered(const struct mmq_client *client)
+{
+	return client->pending_count + client->ready_count;
+}
+
+/* Take the answer to id (NULL: any); NULL after timeout_ms or when nothing more can come. */
+static struct mmq_answer *
+wait_for(struct mmq_client *client, const char *id, int timeout_ms)
+{
+	int64_t until_us = timeout_ms < 0 ? INT64_MAX : mmq_clock_mono_us() + (int64_t)timeout_ms * 1000;
+
+	for (;;) {
+		for (size_t i = 0; i < client->ready_count; i++)
+			if (id == NULL || strcmp(mmq_answer_id(client->ready[i]), id) == 0)
+				return ready_take(client, i);
+		int64_t left_us = until_us - mmq_clock_mono_us();
+		if (client->pending_count == 0 || left_us < 0)
+			return NULL;
+		/* At most 100 ms at a time, so that a service that is gone is noticed. */
+		pump(client, left_us > 100000 ? 100 : (long)((left_us + 999) / 1000));
+		give_up_if_gone(client);
+	}
+}
+
+struct mmq_answer *
+mmq_client_receive(struct mmq_client *client, int timeout_ms)
+{
+	return wait_for(client, NULL, timeout_ms);
+}
+
+struct mmq_answer *
+mmq_client_ask(struct mmq_client *client, struct mmq_message **message, int timeout_ms)
+{
+	struct mmq_err err;
+	char id[65];
+
+	snprintf(id, sizeof(id), "%s", mmq_message_id(*message));
+	mmq_client_send(client, message);
+	struct mmq_answer *answer = wait_for(client, id, timeout_ms);
+	if (answer != NULL)
+		return answer;
+	size_t index = pending_find(client, id);
+	if (index < client->pending_count)
+		pending_remove(client, index);
+	mmq_err_set(&err, MMQ_DEADLINE_EXCEEDED, "no answer within %d ms", timeout_ms);
+	return mmq_answer_from_err(id, &err);
+}
