@@ -1,0 +1,140 @@
+/* check.c: shapes and values of batches and fits. */
+#include "engine/check.h"
+
+#include <math.h>
+#include <stdio.h>
+
+size_t
+mmq_check_feature_cols(const struct mmq_feature *features, size_t count)
+{
+	size_t cols = 0;
+	for (size_t k = 0; k < count; k++) {
+		size_t width = features[k].kind == MMQ_CATEGORY ? 0 : 1;
+		for (uint32_t d = 0; features[k].kind == MMQ_VECTOR && d < features[k].rank && d < 4; d++)
+			width *= features[k].shape[d];
+		cols += width;
+	}
+	return cols;
+}
+
+static int
+cell_error(const char *what, size_t row, size_t col, double value, struct mmq_err *err)
+{
+	char field[96];
+	snprintf(field, sizeof(field), "%s[%zu][%zu]", what, row, col);
+	return mmq_err_value(err, MMQ_INVALID_ARGUMENT, field, "a finite number", "%g", value);
+}
+
+static bool
+is_allowed(double value, unsigned accepts)
+{
+	return isfinite(value) || (isnan(value) && (accepts & MMQ_ACCEPTS_MISSING) != 0);
+}
+
+static int
+check_dense(const struct mmq_batch *x, unsigned accepts, struct mmq_err *err)
+{
+	if (x->dense == NULL || x->stride < x->cols)
+		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "x.stride", "at least the number of columns", "%zu", x->stride);
+	for (size_t r = 0; r < x->rows; r++) {
+		const float *single = (const float *)x->dense + r * x->stride;
+		const double *wide = (const double *)x->dense + r * x->stride;
+		for (size_t c = 0; c < x->cols; c++) {
+			double value = x->dtype == MMQ_F32 ? (double)single[c] : wide[c];
+			if (!is_allowed(value, accepts))
+				return cell_error("x", r, c, value, err);
+		}
+	}
+	return 0;
+}
+
+static int
+check_sparse(const struct mmq_batch *x, struct mmq_err *err)
+{
+	for (size_t r = 0; r < x->rows; r++) {
+		if (x->row_start[r] > x->row_start[r + 1])
+			return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "x.row_start", "offsets that do not fall", "row %zu", r);
+		for (uint64_t k = x->row_start[r]; k < x->row_start[r + 1]; k++) {
+			if (x->col[k] >= x->cols || (k > x->row_start[r] && x->col[k] <= x->col[k - 1]))
+				return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "x.col", "ascending columns below the width", "%u in row %zu",
+				    (unsigned)x->col[k], r);
+			double value = x->dtype == MMQ_F32 ? (double)((const float *)x->value)[k] : ((const double *)x->value)[k];
+			if (!isfinite(value))
+				return cell_error("x", r, x->col[k], value, err);
+		}
+	}
+	return 0;
+}
+
+int
+mmq_check_batch(const struct mmq_batch *x, size_t cols, size_t codes_cols, unsigned accepts, struct mmq_err *err)
+{
+	if (x->cols != cols)
+		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "x.cols", "the number of columns trained with", "%zu instead of %zu", x->cols, cols);
+	if (x->codes_cols != codes_cols || (codes_cols > 0 && x->codes == NULL && x->rows > 0))
+		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "x.codes_cols", "the number of category columns trained with", "%zu instead of %zu",
+		    x->codes_cols, codes_cols);
+	if (cols > 0 && x->dtype != MMQ_F32 && !(x->dtype == MMQ_F64 && (accepts & MMQ_ACCEPTS_F64) != 0))
+		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "x.dtype", (accepts & MMQ_ACCEPTS_F64) != 0 ? "f32 or f64" : "f32", "%s",
+		    mmq_dtype_name(x->dtype));
+	if (x->row_start != NULL) {
+		if ((accepts & MMQ_ACCEPTS_SPARSE) == 0)
+			return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "x", "dense rows", "sparse rows");
+		return check_sparse(x, err);
+	}
+	return cols > 0 && x->rows > 0 ? check_dense(x, accepts, err) : 0;
+}
+
+static int
+check_target(const struct mmq_dataset *data, enum mmq_task task, struct mmq_err *err)
+{
+	for (size_t r = 0; r < data->x.rows; r++) {
+		char field[96];
+		double y = data->y[r];
+		if (task == MMQ_REGRESSION ? !isfinite(y) : !(y >= 0 && y < data->classes && y == floor(y))) {
+			snprintf(field, sizeof(field), "y[%zu]", r);
+			return mmq_err_value(err, MMQ_INVALID_ARGUMENT, field, task == MMQ_REGRESSION ? "a finite number" :
+			    "a class code below the number of classes", "%g", y);
+		}
+		if (data->weight != NULL && !(data->weight[r] > 0.0f && isfinite(data->weight[r]))) {
+			snprintf(field, sizeof(field), "weight[%zu]", r);
+			return mmq_err_value(err, MMQ_INVALID_ARGUMENT, field, "a finite number above 0", "%g", (double)data->weight[r]);
+		}
+	}
+	return 0;
+}
+
+static int
+check_data(const struct mmq_dataset *data, const struct mmq_fit *fit, unsigned accepts, struct mmq_err *err)
+{
+	const struct mmq_dataset *train = fit->train;
+	if (data->x.rows == 0 || data->y == NULL)
+		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "rows", "at least one row with a target", "none");
+	if (data->x.rows > UINT32_MAX)
+		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "rows", "fewer than 2^32 rows", "%zu", data->x.rows);
+	if (data->x.cols + data->x.codes_cols == 0)
+		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "features", "at least one feature", "none");
+	if (data->x.codes_cols > 0 && (accepts & MMQ_ACCEPTS_CATEGORY) == 0)
+		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "x.codes_cols", "no category codes", "%zu", data->x.codes_cols);
+	if (mmq_check_batch(&data->x, train->x.cols, train->x.codes_cols, accepts, err) == -1)
+		return -1;
+	if (data->classes != train->classes)
+		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "classes", "as many as the training rows have", "%u", (unsigned)data->classes);
+	return check_target(data, fit->task, err);
+}
+
+int
+mmq_check_fit(const struct mmq_fit *fit, unsigned tasks, unsigned accepts, struct mmq_err *err)
+{
+	uint32_t classes = fit->train->classes;
+	if ((tasks & (unsigned)fit->task) == 0)
+		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "task", "a task that this engine has", "%s", mmq_task_name(fit->task));
+	if (fit->task == MMQ_REGRESSION ? classes != 0 : fit->task == MMQ_BINARY ? classes != 2 : classes < 2)
+		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "classes", fit->task == MMQ_REGRESSION ? "0 for regression" :
+		    fit->task == MMQ_BINARY ? "2 for a binary task" : "at least 2", "%u", (unsigned)classes);
+	if (check_data(fit->train, fit, accepts, err) == -1)
+		return -1;
+	if (fit->valid != NULL && check_data(fit->valid, fit, accepts, err) == -1)
+		return mmq_err_prefix(err, "validation rows");
+	return 0;
+}
