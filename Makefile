@@ -77,6 +77,7 @@ $(INNER): $(call objects,$(foreach d,broker trainer predictor,$(call daemon_src,
 	@rm -f $@; $(AR) rcs $@ $^
 $(TESTS): $(BUILD)/%: $(BUILD)/%.o $(INNER) $(LIBRARY)
 	@mkdir -p $(@D); $(CC) $(LINK) $(LDFLAGS) -o $@ $^ $(LIBS) -lcmocka $(LDLIBS)
+$(BUILD)/examples/%.o: OURS += -Ilib/client
 $(BENCHES) $(EXAMPLES): $(BUILD)/%: $(BUILD)/%.o $(INNER) $(LIBRARY)
 	@mkdir -p $(@D); $(CC) $(LINK) $(LDFLAGS) -o $@ $^ $(LIBS) $(LDLIBS)
 $(BUILD)/%.o: %.c

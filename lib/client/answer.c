@@ -144,6 +144,18 @@ mmq_answer_from_bytes(const void *bytes, size_t size, const char *topic, size_t 
 }
 
 void
+mmq_answer_need_done_job(struct mmq_answer *answer)
+{
+	const char *state = mmq_answer_text(answer, "state"), *code = mmq_answer_text(answer, "error.code");
+	const char *message = mmq_answer_text(answer, "error.message");
+
+	if (!answer->is_ok || (state != NULL && strcmp(state, "done") == 0))
+		return;
+	set_error(answer, code != NULL ? code : "INTERNAL", message != NULL ? message : "the job ended without saying why",
+	    mmq_answer_text(answer, "error.field"));
+}
+
+void
 mmq_answer_destroy(struct mmq_answer **answer)
 {
 	if (*answer == NULL)

@@ -9,8 +9,7 @@ enum mmq_endpoint { MMQ_REQUEST, MMQ_PUBLISH, MMQ_SINK, MMQ_WORK, MMQ_ENDPOINTS 
 struct mmq_pending {
 	char id[65];
 	bool is_sent;       /* on the present connection */
-	uint8_t *frame;     /* kept until the answer is here, to be sent again */
-	size_t size;
+	struct mmq_buf frame, payload;   /* kept until the answer is here, to be sent again */
 };
 
 struct mmq_client {

@@ -23,7 +23,7 @@ struct level {
 
 struct mmq_message {
 	char id[65];
-	struct mmq_buf head, body;
+	struct mmq_buf head, body, payload;
 	uint32_t pairs;
 	struct level levels[MMQ_WIRE_DEPTH_MAX];
 	size_t depth;
@@ -48,6 +48,7 @@ mmq_message_new(const char *op)
 
 	mmq_buf_init(&message->head, MESSAGE_BYTES_MAX);
 	mmq_buf_init(&message->body, MESSAGE_BYTES_MAX);
+	mmq_buf_init(&message->payload, MESSAGE_BYTES_MAX);
 	mmq_client_random_id(message->id);
 	mmq_message_int(message, "v", 1);
 	mmq_message_text(message, "op", op);
@@ -61,6 +62,7 @@ mmq_message_destroy(struct mmq_message **message)
 		return;
 	mmq_buf_fini(&(*message)->head);
 	mmq_buf_fini(&(*message)->body);
+	mmq_buf_fini(&(*message)->payload);
 	free(*message);
 	*message = NULL;
 }
@@ -207,6 +209,15 @@ mmq_message_close(struct mmq_message *message)
 }
 
 void
+mmq_message_payload(struct mmq_message *message, const char *format, const void *bytes, size_t size)
+{
+	if (message->payload.size > 0 || size == 0)
+		misuse(message, "a payload is given once and is not empty");
+	mmq_message_text(message, "payload", format);
+	mmq_buf_append(&message->payload, bytes, size);
+}
+
+void
 mmq_message_numbers(struct mmq_message *message, const char *key, const double *values, size_t count)
 {
 	mmq_put_doubles(slot(message, key, false), values, count);
@@ -245,24 +256,23 @@ mmq_message_tensor(struct mmq_message *message, const char *key, const double *v
 }
 
 int
-mmq_message_finish(struct mmq_message *message, uint8_t **bytes_out, size_t *size_out, struct mmq_err *err)
+mmq_message_finish(struct mmq_message *message, struct mmq_buf *frame_out, struct mmq_buf *payload_out, struct mmq_err *err)
 {
-	struct mmq_buf frame;
-
 	if (message->why == NULL && message->depth > 0)
 		message->why = "a map or list was not closed";
 	if (message->why != NULL)
 		return mmq_err_set(err, MMQ_INVALID_ARGUMENT, "message: %s", message->why);
-	mmq_buf_init(&frame, MESSAGE_BYTES_MAX);
-	mmq_put_map(&frame, message->pairs + 1);
-	mmq_put_str(&frame, "id");
-	mmq_put_str(&frame, message->id);
-	mmq_buf_append(&frame, message->head.bytes, message->head.size);
-	mmq_buf_append(&frame, message->body.bytes, message->body.size);
-	if (frame.failed || message->head.failed || message->body.failed) {
-		mmq_buf_fini(&frame);
+	mmq_buf_init(frame_out, MESSAGE_BYTES_MAX);
+	mmq_put_map(frame_out, message->pairs + 1);
+	mmq_put_str(frame_out, "id");
+	mmq_put_str(frame_out, message->id);
+	mmq_buf_append(frame_out, message->head.bytes, message->head.size);
+	mmq_buf_append(frame_out, message->body.bytes, message->body.size);
+	if (frame_out->failed || message->head.failed || message->body.failed || message->payload.failed) {
+		mmq_buf_fini(frame_out);
 		return mmq_err_set(err, MMQ_INVALID_ARGUMENT, "message: larger than %d MiB", MESSAGE_BYTES_MAX >> 20);
 	}
-	*bytes_out = mmq_buf_take(&frame, size_out);
+	*payload_out = message->payload;
+	mmq_buf_init(&message->payload, MESSAGE_BYTES_MAX);
 	return 0;
 }

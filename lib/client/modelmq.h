@@ -65,6 +65,9 @@ void mmq_message_map(struct mmq_message *message, const char *key);   /* open a 
 void mmq_message_list(struct mmq_message *message, const char *key);  /* open a list */
 void mmq_message_close(struct mmq_message *message);                  /* close the innermost open map or list */
 
+/* An opaque second frame, e.g. the text of a CSV file with its header line for `predict`. format: "csv", "jsonl", "tensor", "msgpack". */
+void mmq_message_payload(struct mmq_message *message, const char *format, const void *bytes, size_t size);
+
 /* The usual shapes of data. */
 void mmq_message_numbers(struct mmq_message *message, const char *key, const double *values, size_t count);
 void mmq_message_texts(struct mmq_message *message, const char *key, const char *const *texts, size_t count);
@@ -78,7 +81,8 @@ void mmq_message_tensor(struct mmq_message *message, const char *key, const doub
  * the service recognises; so a durable request is done once. */
 struct mmq_answer *mmq_client_ask(struct mmq_client *client, struct mmq_message **message, int timeout_ms);
 
-/* Ask for a training (op "train") and wait until its job has ended: the answer is the job's outcome. */
+/* Ask for a training (op "train") and wait until its job has ended: the answer is the job (`state`, `version`, `result.metrics...`),
+ * and is ok only when the job is done. A job goes on when the waiting times out; `job` names it. */
 struct mmq_answer *mmq_client_train(struct mmq_client *client, struct mmq_message **message, int timeout_ms);
 
 /* Many in flight: send without waiting, then receive answers in the order they come. send returns 0, or -1 when the message

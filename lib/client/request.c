@@ -16,12 +16,16 @@
 #include "util/clock.h"
 #include "util/mem.h"
 
-enum { LOST_MS_MAX = 30000 };   /* how long a service that was there may be gone */
+enum {
+	LOST_MS_MAX = 30000,       /* how long a service that was there may be gone */
+	JOB_WAIT_MS = 20000, JOB_WAIT_GRACE_MS = 5000,
+};
 
 static void
 pending_free(struct mmq_pending *pending)
 {
-	free(pending->frame);
+	mmq_buf_fini(&pending->frame);
+	mmq_buf_fini(&pending->payload);
 	free(pending);
 }
 
@@ -110,8 +114,12 @@ send_unsent(struct mmq_client *client)
 		struct mmq_pending *pending = client->pending[i];
 		if (pending->is_sent)
 			continue;
-		if (zmq_send(client->request, pending->frame, pending->size, ZMQ_DONTWAIT) == -1)
+		bool has_payload = pending->payload.size > 0;
+		if (zmq_send(client->request, pending->frame.bytes, pending->frame.size, ZMQ_DONTWAIT | (has_payload ? ZMQ_SNDMORE : 0)) == -1)
 			return;   /* full: poll says when there is room */
+		/* A message goes out whole: once its first frame was taken, the others are too. */
+		if (has_payload)
+			zmq_send(client->request, pending->payload.bytes, pending->payload.size, 0);
 		pending->is_sent = true;
 	}
 }
@@ -220,7 +228,7 @@ mmq_client_send(struct mmq_client *client, struct mmq_message **message)
 
 	snprintf(pending->id, sizeof(pending->id), "%s", mmq_message_id(*message));
 	if (request_open(client, &err) == 0)
-		outcome = mmq_message_finish(*message, &pending->frame, &pending->size, &err);
+		outcome = mmq_message_finish(*message, &pending->frame, &pending->payload, &err);
 	mmq_message_destroy(message);
 	if (outcome == -1) {
 		ready_add(client, mmq_answer_from_err(pending->id, &err));
@@ -283,4 +291,37 @@ mmq_client_ask(struct mmq_client *client, struct mmq_message **message, int time
 		pending_remove(client, index);
 	mmq_err_set(&err, MMQ_DEADLINE_EXCEEDED, "no answer within %d ms", timeout_ms);
 	return mmq_answer_from_err(id, &err);
+}
+
+/* Ask job.wait until the job has ended; one such wait is kept short enough for the service's default deadline. */
+static struct mmq_answer *
+wait_for_job(struct mmq_client *client, const char *job, int64_t until_us)
+{
+	for (;;) {
+		int64_t left_ms = until_us == INT64_MAX ? JOB_WAIT_MS : (until_us - mmq_clock_mono_us()) / 1000;
+		int wait_ms = (int)(left_ms > JOB_WAIT_MS ? JOB_WAIT_MS : left_ms < 1 ? 1 : left_ms);
+		struct mmq_message *message = mmq_message_new("job.wait");
+		mmq_message_text(message, "job", job);
+		mmq_message_int(message, "deadline_ms", wait_ms);
+		struct mmq_answer *answer = mmq_client_ask(client, &message, wait_ms + JOB_WAIT_GRACE_MS);
+		bool is_over = strcmp(mmq_answer_code(answer), "DEADLINE_EXCEEDED") != 0;
+		if (is_over || mmq_clock_mono_us() >= until_us)
+			return answer;
+		mmq_answer_destroy(&answer);
+	}
+}
+
+struct mmq_answer *
+mmq_client_train(struct mmq_client *client, struct mmq_message **message, int timeout_ms)
+{
+	int64_t until_us = timeout_ms < 0 ? INT64_MAX : mmq_clock_mono_us() + (int64_t)timeout_ms * 1000;
+	struct mmq_answer *accepted = mmq_client_ask(client, message, timeout_ms);
+	const char *job = mmq_answer_text(accepted, "job");
+
+	if (!mmq_answer_is_ok(accepted) || job == NULL)
+		return accepted;
+	struct mmq_answer *answer = wait_for_job(client, job, until_us);
+	mmq_answer_need_done_job(answer);
+	mmq_answer_destroy(&accepted);
+	return answer;
 }

@@ -28,21 +28,24 @@ int
 mmq_client_push(struct mmq_client *client, struct mmq_message **message, int timeout_ms, const char **why_out)
 {
 	struct mmq_err err;
-	uint8_t *frame = NULL;
-	size_t size;
+	struct mmq_buf frame = { 0 }, payload = { 0 };
 	const char *why = NULL;
 
 	if (push_open(client, &err) == -1)
 		why = "the publish endpoint is not known or not valid";
-	else if (mmq_message_finish(*message, &frame, &size, &err) == -1)
+	else if (mmq_message_finish(*message, &frame, &payload, &err) == -1)
 		why = "the message was built wrongly or is too large";
 	mmq_message_destroy(message);
 	if (why == NULL) {
 		zmq_setsockopt(client->publish, ZMQ_SNDTIMEO, &timeout_ms, sizeof(timeout_ms));
-		if (zmq_send(client->publish, frame, size, 0) == -1)
+		bool has_payload = payload.size > 0;
+		if (zmq_send(client->publish, frame.bytes, frame.size, has_payload ? ZMQ_SNDMORE : 0) == -1)
 			why = "no service takes pushed requests, or it does not keep up";
+		else if (has_payload)
+			zmq_send(client->publish, payload.bytes, payload.size, 0);
 	}
-	free(frame);
+	mmq_buf_fini(&frame);
+	mmq_buf_fini(&payload);
 	if (why_out != NULL)
 		*why_out = why;
 	return why == NULL ? 0 : -1;
