@@ -1,5 +1,6 @@
 /* worker_send.c: what a worker sends: answers packed as they wait, progress, grants, reports, heartbeats. Nothing here
  * blocks: what a full socket refuses stays in its list and is tried again at the next call. */
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
