@@ -12,6 +12,7 @@
 #include "data/frame.h"
 #include "mpack/reader.h"
 #include "util/err.h"
+#include "util/name.h"
 
 int mmq_want_bool(struct mmq_reader *reader, const char *field, bool *value_out, struct mmq_err *err);
 int mmq_want_int(struct mmq_reader *reader, const char *field, int64_t min, int64_t max, int64_t *value_out, struct mmq_err *err);
@@ -36,8 +37,5 @@ int mmq_want_refuse(const struct mmq_token *token, const char *field, const char
 int mmq_want_broken(const struct mmq_reader *reader, struct mmq_err *err);
 
 bool mmq_text_is(const struct mmq_text *text, const char *word);
-
-/* [a-z0-9][a-z0-9._-]{0,63}, and not a device name of Windows (con, nul, com1, ... also before a dot), since stores are copied there. */
-bool mmq_name_is_valid(const char *text, size_t size);
 
 #endif
