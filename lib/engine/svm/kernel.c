@@ -1,17 +1,13 @@
-/* kernel.c: packed dot products and the kernel functions over them. */
+/* kernel.c: packing rows, and the kernel functions over their dot products. */
 #include "engine/svm/kernel.h"
 
-#include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "math/cpu.h"
+#include "math/dense.h"
 #include "math/exp.h"
 #include "util/mem.h"
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
+_Static_assert((int)SVM_PANEL == (int)MMQ_DENSE_PANEL, "rows are packed as math/dense.h wants them");
 
 const char *const svm_kernel_names[4] = { "linear", "poly", "rbf", "sigmoid" };
 
@@ -32,6 +28,7 @@ svm_rows_pack(struct svm_rows *packed, const float *values, size_t rows, size_t 
 	*packed = (struct svm_rows){ .rows = rows, .cols = cols, .panels = panels };
 	packed->values = mmq_aligned(panels * cols * SVM_PANEL * sizeof(float));
 	packed->norm = mmq_aligned(panels * SVM_PANEL * sizeof(float));
+	packed->zeros = mmq_aligned(panels * SVM_PANEL * sizeof(float));
 	for (size_t r = 0; r < rows; r++) {
 		float *panel = packed->values + r / SVM_PANEL * cols * SVM_PANEL + r % SVM_PANEL;
 		for (size_t j = 0; j < cols; j++)
@@ -45,6 +42,7 @@ svm_rows_fini(struct svm_rows *packed)
 {
 	free(packed->values);
 	free(packed->norm);
+	free(packed->zeros);
 	*packed = (struct svm_rows){ 0 };
 }
 
@@ -54,71 +52,6 @@ svm_rows_get(const struct svm_rows *packed, size_t row, float *values_out)
 	const float *panel = packed->values + row / SVM_PANEL * packed->cols * SVM_PANEL + row % SVM_PANEL;
 	for (size_t j = 0; j < packed->cols; j++)
 		values_out[j] = panel[j * SVM_PANEL];
-}
-
-/* Dots of `count` queries with one panel (cols, 16) into out[q * out_stride + 0..15]. */
-static void
-dots_portable(const float *panel, size_t cols, const float *queries, size_t query_stride, size_t count, float *out, size_t out_stride)
-{
-	for (size_t q = 0; q < count; q++) {
-		float sums[SVM_PANEL] = { 0 };
-		for (size_t j = 0; j < cols; j++)
-			for (size_t r = 0; r < SVM_PANEL; r++)
-				sums[r] = fmaf(queries[q * query_stride + j], panel[j * SVM_PANEL + r], sums[r]);
-		memcpy(out + q * out_stride, sums, sizeof(sums));
-	}
-}
-
-#if defined(__x86_64__)
-__attribute__((target("avx2,fma"))) static void
-dots4_avx2(const float *panel, size_t cols, const float *queries, size_t stride, float *out, size_t out_stride)
-{
-	__m256 sums[4][2];
-	for (int q = 0; q < 4; q++)
-		sums[q][0] = sums[q][1] = _mm256_setzero_ps();
-	for (size_t j = 0; j < cols; j++) {
-		__m256 low = _mm256_load_ps(panel + j * SVM_PANEL), high = _mm256_load_ps(panel + j * SVM_PANEL + 8);
-		for (int q = 0; q < 4; q++) {
-			__m256 x = _mm256_broadcast_ss(queries + (size_t)q * stride + j);
-			sums[q][0] = _mm256_fmadd_ps(x, low, sums[q][0]);
-			sums[q][1] = _mm256_fmadd_ps(x, high, sums[q][1]);
-		}
-	}
-	for (int q = 0; q < 4; q++) {
-		_mm256_storeu_ps(out + (size_t)q * out_stride, sums[q][0]);
-		_mm256_storeu_ps(out + (size_t)q * out_stride + 8, sums[q][1]);
-	}
-}
-
-__attribute__((target("avx2,fma"))) static void
-dots1_avx2(const float *panel, size_t cols, const float *query, float *out)
-{
-	__m256 sum_low = _mm256_setzero_ps(), sum_high = _mm256_setzero_ps();
-	for (size_t j = 0; j < cols; j++) {
-		__m256 x = _mm256_broadcast_ss(query + j);
-		sum_low = _mm256_fmadd_ps(x, _mm256_load_ps(panel + j * SVM_PANEL), sum_low);
-		sum_high = _mm256_fmadd_ps(x, _mm256_load_ps(panel + j * SVM_PANEL + 8), sum_high);
-	}
-	_mm256_storeu_ps(out, sum_low);
-	_mm256_storeu_ps(out + 8, sum_high);
-}
-#endif
-
-static void
-dots(const float *panel, size_t cols, const float *queries, size_t query_stride, size_t count, float *out, size_t out_stride)
-{
-#if defined(__x86_64__)
-	if (mmq_cpu_has_avx2()) {
-		if (count == 4) {
-			dots4_avx2(panel, cols, queries, query_stride, out, out_stride);
-			return;
-		}
-		for (size_t q = 0; q < count; q++)
-			dots1_avx2(panel, cols, queries + q * query_stride, out + q * out_stride);
-		return;
-	}
-#endif
-	dots_portable(panel, cols, queries, query_stride, count, out, out_stride);
 }
 
 static float
@@ -164,9 +97,8 @@ void
 svm_kernel_values(const struct svm_kernel *kernel, const struct svm_rows *packed, size_t from, size_t to, const float *queries,
     size_t query_stride, size_t count, float *out, size_t out_stride)
 {
-	for (size_t panel = from; panel < to; panel++)
-		dots(packed->values + panel * packed->cols * SVM_PANEL, packed->cols, queries, query_stride, count,
-		    out + (panel - from) * SVM_PANEL, out_stride);
+	mmq_dense_run(out, out_stride, queries, query_stride, count, packed->values + from * packed->cols * SVM_PANEL, packed->zeros,
+	    packed->cols, (to - from) * SVM_PANEL);
 	for (size_t q = 0; q < count; q++) {
 		float norm = kernel->kind == SVM_RBF ? (float)svm_square_length(queries + q * query_stride, packed->cols) : 0;
 		finish(kernel, out + q * out_stride, (to - from) * SVM_PANEL, packed->norm + from * SVM_PANEL, norm);

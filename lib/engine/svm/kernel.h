@@ -1,8 +1,7 @@
 /* kernel.h: rows packed for dot products, and kernel values between a few query rows and all packed rows.
  *
- * Rows are kept in panels of 16, feature by feature, so that one load brings the same feature of 16 rows. Each dot product is
- * one chain of fused multiply-adds over the features in order, whatever the number of queries: a row alone and in a
- * batch gets the same bits, and so do the AVX2 and the portable path. */
+ * Rows are kept in panels of 16, feature by feature, as the packed weights of math/dense.h: a kernel row is a layer whose outputs
+ * are the training rows. Its rule holds here too: a row alone and in a batch gets the same bits. */
 #ifndef MMQ_ENGINE_SVM_KERNEL_H
 #define MMQ_ENGINE_SVM_KERNEL_H
 
@@ -12,7 +11,7 @@
 #include "engine/engine.h"
 
 enum svm_kernel_kind { SVM_LINEAR, SVM_POLY, SVM_RBF, SVM_SIGMOID };
-enum { SVM_PANEL = 16, SVM_QUERIES_MAX = 4 };
+enum { SVM_PANEL = 16, SVM_QUERIES_MAX = 6 };
 
 struct svm_kernel {
 	enum svm_kernel_kind kind;
@@ -25,6 +24,7 @@ struct svm_rows {
 	size_t panels;        /* rows rounded up to panels; the rows added are zeros */
 	float *values;        /* (panels, cols, SVM_PANEL), 64-byte aligned */
 	float *norm;          /* (panels * SVM_PANEL): squared length, summed in double */
+	float *zeros;         /* (panels * SVM_PANEL): the bias that dot products do not have */
 };
 
 /* rows x cols floats, row-major, to panels. */

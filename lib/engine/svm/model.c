@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/check.h"
 #include "engine/rows.h"
 #include "util/mem.h"
 
@@ -63,15 +64,14 @@ svm_predict(const void *state, const struct mmq_batch *x, struct mmq_outputs *ou
 	size_t cols = model->vectors.cols, values_stride = model->vectors.panels * SVM_PANEL;
 	float *queries = scratch, *values = queries + SVM_QUERIES_MAX * cols;
 
-	if (mmq_rows_check(x, "svm", cols, err) == -1)
+	if (mmq_check_batch(x, cols, 0, mmq_engine_svm.accepts, err) == -1)
 		return -1;
 	if (!(out->wanted & MMQ_OUT_SCORE))
 		return 0;
 	for (size_t row = 0; row < x->rows; row += SVM_QUERIES_MAX) {
 		size_t count = x->rows - row < SVM_QUERIES_MAX ? x->rows - row : SVM_QUERIES_MAX;
 		for (size_t q = 0; q < count; q++)
-			if (mmq_rows_get_f32(x, row + q, queries + q * cols, err) == -1)
-				return -1;
+			mmq_rows_get_f32(x, row + q, queries + q * cols);
 		svm_kernel_values(&model->kernel, &model->vectors, 0, model->vectors.panels, queries, cols, count, values, values_stride);
 		for (size_t q = 0; q < count; q++)
 			score_row(model, values + q * values_stride, out->score + (row + q) * out->score_cols);

@@ -23,6 +23,7 @@ struct svm_model {
 	size_t not_converged;         /* pairs that hit max_iter */
 };
 
+extern const struct mmq_engine mmq_engine_svm;
 extern const struct mmq_param svm_params[];
 
 int svm_check(const struct mmq_fit *fit, struct mmq_err *err);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/check.h"
 #include "engine/rows.h"
 #include "engine/svm/model.h"
 #include "engine/svm/solver.h"
@@ -43,12 +44,10 @@ svm_check(const struct mmq_fit *fit, struct mmq_err *err)
 	const struct mmq_dataset *train = fit->train;
 	size_t bytes;
 
-	if (train->x.rows == 0 || train->x.cols == 0)
-		return mmq_err_set(err, MMQ_INVALID_ARGUMENT, "svm: got %zu rows of %zu columns, want at least one of each", train->x.rows, train->x.cols);
-	if (train->x.rows > UINT32_MAX / 2)
-		return mmq_err_set(err, MMQ_INVALID_ARGUMENT, "svm: got %zu rows, want at most %u", train->x.rows, UINT32_MAX / 2);
-	if (mmq_rows_check(&train->x, "svm", SIZE_MAX, err) == -1)
+	if (mmq_check_fit(fit, mmq_engine_svm.tasks, mmq_engine_svm.accepts, err) == -1)
 		return -1;
+	if (train->x.rows > UINT32_MAX / 2)
+		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "rows", "at most 2147483647", "%zu", train->x.rows);
 	if (!mmq_size_mul(train->x.rows, train->x.cols * sizeof(float) * 2, &bytes) || (fit->memory_bytes_max > 0 && bytes > fit->memory_bytes_max))
 		return mmq_err_set(err, MMQ_RESOURCE_EXHAUSTED, "svm: %zu rows of %zu columns need more memory than the job may use", train->x.rows,
 		    train->x.cols);
@@ -76,8 +75,8 @@ resolve_gamma(const struct training *training)
 	return variance > 0 ? 1 / (cols * variance) : 1;
 }
 
-static int
-training_begin(struct training *training, const struct mmq_fit *fit, struct mmq_err *err)
+static void
+training_begin(struct training *training, const struct mmq_fit *fit)
 {
 	const struct mmq_params *params = fit->params;
 	const struct mmq_batch *x = &fit->train->x;
@@ -85,8 +84,7 @@ training_begin(struct training *training, const struct mmq_fit *fit, struct mmq_
 	*training = (struct training){ .fit = fit, .rows = x->rows, .cols = x->cols };
 	training->x = mmq_array(x->rows * x->cols, sizeof(float));
 	for (size_t r = 0; r < x->rows; r++)
-		if (mmq_rows_get_f32(x, r, training->x + r * x->cols, err) == -1)
-			return -1;
+		mmq_rows_get_f32(x, r, training->x + r * x->cols);
 	const char *kernel = mmq_params_choice(params, "kernel");
 	for (int k = 0; k < 4; k++)
 		if (strcmp(kernel, svm_kernel_names[k]) == 0)
@@ -99,7 +97,6 @@ training_begin(struct training *training, const struct mmq_fit *fit, struct mmq_
 	training->tol = mmq_params_number(params, "tol");
 	training->iterations_max = mmq_params_int(params, "max_iter");
 	training->cache_bytes = (size_t)(mmq_params_number(params, "cache_size") * 1e6);
-	return 0;
 }
 
 /* Which rows belong to which problem. */
@@ -308,7 +305,8 @@ svm_train(void **state_out, const struct mmq_fit *fit, struct mmq_err *err)
 	*state_out = NULL;
 	if (svm_check(fit, err) == -1)
 		return -1;
-	if (training_begin(&training, fit, err) == -1 || make_pairs(&training, err) == -1)
+	training_begin(&training, fit);
+	if (make_pairs(&training, err) == -1)
 		goto done;
 	/* Threads go to whole pairs when there are enough of them, else to the kernel rows of the one problem. */
 	bool by_pairs = training.pairs_count > 1;
