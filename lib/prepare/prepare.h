@@ -28,8 +28,12 @@ struct mmq_prepared {
 };
 void mmq_prepared_fini(struct mmq_prepared *prepared);
 
-/* Fit on rows (row indices into frame, rows_count of them). Only fields with role FEATURE or SENSITIVE and kind != IGNORE are used.
- * dtype: MMQ_F32 or MMQ_F64 of the output. warnings: one text per line appended (constant column, all-missing column, ...). */
+/* Fit on rows (row indices into frame, rows_count of them; NULL: 0..rows_count-1). Only fields with role FEATURE or SENSITIVE and kind != IGNORE are used.
+ * dtype: MMQ_F32 or MMQ_F64 of the output. warnings: one text per line appended (constant column, all-missing column, ...); NULL: none.
+ * Numbers are standardised (z-score) if accepts has WANTS_SCALED, vectors by one common mean and deviation, sparse columns divided by their
+ * largest magnitude; CSR comes out when the engine accepts it and under 10 % are non-zero, or for free text. FAILED_PRECONDITION: free text
+ * for an engine without sparse rows. Hashed text is one VECTOR feature, as is a sparse block of more than 65536 columns;
+ * sparse column i has source fields_count + i otherwise. */
 int mmq_prepare_fit(struct mmq_prepare **prepare_out, const struct mmq_schema *schema, const struct mmq_frame *frame, const uint32_t *rows,
     size_t rows_count, unsigned accepts, enum mmq_dtype dtype, struct mmq_buf *warnings, struct mmq_err *err);
 void mmq_prepare_destroy(struct mmq_prepare **prepare);
@@ -43,6 +47,7 @@ int mmq_prepare_apply(const struct mmq_prepare *prepare, const struct mmq_frame 
     struct mmq_prepared *out, struct mmq_row_errors *bad, struct mmq_err *err);
 
 int mmq_prepare_save(const struct mmq_prepare *prepare, struct mmq_part *out, struct mmq_err *err);
+/* The schema it was fitted with. Every count and index in the part is checked: DATA_LOSS. Borrows nothing. */
 int mmq_prepare_open(struct mmq_prepare **prepare_out, const struct mmq_schema *schema, const struct mmq_part *in, struct mmq_err *err);
 /* The steps for people: an array of maps {step, version, columns, ...}. */
 void mmq_prepare_write(const struct mmq_prepare *prepare, struct mmq_buf *out);
