@@ -2,6 +2,7 @@
 #include "math/cpu.h"
 
 #include <stdatomic.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
