@@ -1,0 +1,292 @@
+/* test_mlp.c: gradients by finite differences, the textbook's XOR, and what training promises. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "engine/engine.h"
+#include "engine/mlp/net.h"
+#include "math/rng.h"
+#include "util/mem.h"
+
+enum { ROWS = 12, COLS = 5 };
+
+static double
+loss_of(struct mmq_mlp_net *net, const struct mmq_mlp_rows *rows, struct mmq_mlp_work *work, float *gradient)
+{
+	double weight = 0.0;
+	return mmq_mlp_tile(net, rows, 0, ROWS, work, gradient, &weight);
+}
+
+/* All parameters of one network against central differences. */
+static void
+check_gradient(enum mmq_mlp_activation hidden, enum mmq_mlp_activation output, enum mmq_mlp_loss loss, uint32_t classes, bool is_sparse)
+{
+	struct mmq_mlp_net net = { .layers = 3, .widths = { COLS, 7, 4, classes == 0 || (classes == 2 && output == MMQ_MLP_LOGISTIC) ? 1 : classes },
+		.hidden = hidden, .output = output, .loss = loss };
+	struct mmq_rng rng = mmq_rng_stream(3, hidden, output);
+	float x[ROWS * COLS], weight[ROWS];
+	double y[ROWS];
+	uint32_t index[ROWS], col[ROWS * COLS];
+	uint64_t row_start[ROWS + 1] = { 0 };
+	for (size_t i = 0; i < ROWS * COLS; i++) {
+		x[i] = (float)mmq_rng_normal(&rng);
+		col[i] = (uint32_t)(i % COLS);
+	}
+	for (size_t i = 0; i < ROWS; i++) {
+		y[i] = classes == 0 ? mmq_rng_uniform(&rng) : (double)(i % classes);
+		weight[i] = (float)(0.5 + mmq_rng_uniform(&rng));
+		index[i] = (uint32_t)(ROWS - 1 - i);
+		row_start[i + 1] = row_start[i] + COLS;
+	}
+	struct mmq_dataset data = { .x = { .rows = ROWS, .cols = COLS, .dtype = MMQ_F32, .dense = x, .stride = COLS }, .y = y, .classes = classes };
+	if (is_sparse) {
+		data.x.dense = NULL;
+		data.x.row_start = row_start;
+		data.x.col = col;
+		data.x.value = x;
+	}
+	struct mmq_mlp_rows rows = { &data, index, weight };
+	struct mmq_mlp_work work;
+	assert_int_equal(mmq_mlp_shape(&net, NULL), 0);
+	assert_true(mmq_mlp_work_new(&work, &net, is_sparse));
+	net.params = mmq_aligned(net.params_count * sizeof(float));
+	float *gradient = mmq_aligned(net.params_count * sizeof(float));
+	for (size_t i = 0; i < net.params_count; i++)
+		net.params[i] = (float)(0.7 * mmq_rng_normal(&rng));
+	double start = loss_of(&net, &rows, &work, gradient);
+	size_t kinks = 0;
+	for (size_t i = 0; i < net.params_count; i++) {
+		float keep = net.params[i], step = 8e-3f;
+		net.params[i] = keep + step;
+		double up = loss_of(&net, &rows, &work, NULL);
+		net.params[i] = keep - step;
+		double down = loss_of(&net, &rows, &work, NULL);
+		net.params[i] = keep;
+		double slope = (up - down) / (2.0 * (double)step), bend = fabs(up + down - 2.0 * start) / (double)step;
+		double error = fabs(slope - (double)gradient[i]), allowed = 3e-3 * (1.0 + fabs(slope));
+		if (error > allowed && hidden == MMQ_MLP_RELU && error <= bend)
+			kinks++;   /* a unit switched on within the step: the slope there has two values */
+		else
+			assert_true(error <= allowed);
+	}
+	assert_true(kinks * 10 <= net.params_count);
+	free(net.params), free(gradient);
+	mmq_mlp_work_fini(&work);
+}
+
+static void
+test_gradients_equal_finite_differences(void **unused)
+{
+	(void)unused;
+	for (int hidden = MMQ_MLP_IDENTITY; hidden <= MMQ_MLP_RELU; hidden++) {
+		enum mmq_mlp_activation h = (enum mmq_mlp_activation)hidden;
+		for (int sparse = 0; sparse < 2; sparse++) {
+			check_gradient(h, MMQ_MLP_IDENTITY, MMQ_MLP_MSE, 0, sparse == 1);
+			check_gradient(h, MMQ_MLP_LOGISTIC, MMQ_MLP_MSE, 0, sparse == 1);
+			check_gradient(h, MMQ_MLP_LOGISTIC, MMQ_MLP_MSE, 2, sparse == 1);
+			check_gradient(h, MMQ_MLP_LOGISTIC, MMQ_MLP_CROSS_ENTROPY, 2, sparse == 1);
+			check_gradient(h, MMQ_MLP_LOGISTIC, MMQ_MLP_CROSS_ENTROPY, 4, sparse == 1);
+			check_gradient(h, MMQ_MLP_LOGISTIC, MMQ_MLP_MSE, 4, sparse == 1);
+			check_gradient(h, MMQ_MLP_SOFTMAX, MMQ_MLP_CROSS_ENTROPY, 4, sparse == 1);
+			check_gradient(h, MMQ_MLP_SOFTMAX, MMQ_MLP_MSE, 3, sparse == 1);
+			check_gradient(h, MMQ_MLP_SOFTMAX, MMQ_MLP_CROSS_ENTROPY, 2, sparse == 1);
+		}
+	}
+}
+
+static void *
+fit(const struct mmq_dataset *data, const struct mmq_dataset *valid, enum mmq_task task, uint64_t seed, struct mmq_pool *pool,
+    const char *const *settings, size_t count, struct mmq_err *err)
+{
+	struct mmq_params *params;
+	void *state;
+	assert_int_equal(mmq_params_parse(&params, mmq_engine_find("mlp")->params, settings, count, err), 0);
+	struct mmq_fit how = { .train = data, .valid = valid, .task = task, .params = params, .seed = seed, .pool = pool };
+	int rc = mmq_engine_find("mlp")->train(&state, &how, err);
+	assert_true(rc == 0 ? state != NULL : state == NULL);
+	mmq_params_destroy(&params);
+	return state;
+}
+
+static void
+predict(const void *state, const struct mmq_batch *x, double *score, double *probability)
+{
+	const struct mmq_engine *engine = mmq_engine_find("mlp");
+	void *scratch = mmq_aligned(engine->scratch_bytes(state, x->rows, MMQ_OUT_SCORE | MMQ_OUT_PROBABILITY) + 1);
+	struct mmq_outputs out = { .wanted = MMQ_OUT_SCORE | (probability != NULL ? MMQ_OUT_PROBABILITY : 0u), .score = score,
+		.score_cols = engine->score_cols(state), .probability = probability };
+	struct mmq_err err;
+	assert_int_equal(engine->predict(state, x, &out, scratch, &err), 0);
+	free(scratch);
+}
+
+static const float xor_x[] = { 0, 0, 0, 1, 1, 0, 1, 1 };
+static const double xor_y[] = { 0, 1, 1, 0 };
+static const struct mmq_dataset xor_data = { .x = { .rows = 4, .cols = 2, .dtype = MMQ_F32, .dense = xor_x, .stride = 2 }, .y = xor_y, .classes = 2 };
+
+/* The textbook: 2-4-1 logistic units, squared error, plain full-batch gradient descent. docs/engines.md cites these settings. */
+static void
+test_xor_learns_as_in_the_textbook(void **unused)
+{
+	(void)unused;
+	const char *settings[] = { "hidden_layer_sizes=4", "activation=logistic", "loss=mse", "solver=sgd", "momentum=0", "nesterovs_momentum=false",
+		"batch_size=full", "learning_rate_init=8", "alpha=0", "init=normal", "max_iter=10000", "tol=0", "n_iter_no_change=10000" };
+	size_t learnt = 0, seeds = 20;
+	for (uint64_t seed = 0; seed < seeds; seed++) {
+		struct mmq_err err;
+		double score[4], probability[8];
+		void *state = fit(&xor_data, NULL, MMQ_BINARY, seed, NULL, settings, sizeof(settings) / sizeof(settings[0]), &err);
+		assert_non_null(state);
+		predict(state, &xor_data.x, score, probability);
+		bool is_right = true;
+		for (size_t i = 0; i < 4; i++)
+			is_right = is_right && fabs(probability[2 * i + 1] - xor_y[i]) < 0.1;
+		learnt += is_right;
+		mmq_engine_find("mlp")->destroy(&state);
+	}
+	print_message("xor: %zu of %zu seeds within 0.1\n", learnt, seeds);
+	assert_int_equal(learnt, seeds);
+}
+
+/* y = sin of a sum, noise-free: a regression that a line cannot do. */
+static void
+make_waves(float *x, double *y, size_t rows, uint64_t seed)
+{
+	struct mmq_rng rng = mmq_rng_stream(seed, 0, 0);
+	for (size_t r = 0; r < rows; r++) {
+		x[2 * r] = (float)mmq_rng_normal(&rng);
+		x[2 * r + 1] = (float)mmq_rng_normal(&rng);
+		y[r] = sin(1.5 * (double)x[2 * r] + (double)x[2 * r + 1]);
+	}
+}
+
+static double
+waves_error(const struct mmq_dataset *train, const struct mmq_dataset *test, const char *const *settings, size_t count, uint64_t seed)
+{
+	struct mmq_err err;
+	static double score[2000];
+	double sum = 0.0;
+	void *state = fit(train, NULL, MMQ_REGRESSION, seed, NULL, settings, count, &err);
+	assert_non_null(state);
+	predict(state, &test->x, score, NULL);
+	for (size_t r = 0; r < test->x.rows; r++)
+		sum += (score[r] - test->y[r]) * (score[r] - test->y[r]);
+	mmq_engine_find("mlp")->destroy(&state);
+	return sqrt(sum / (double)test->x.rows);
+}
+
+static void
+test_every_solver_and_schedule_learns_a_curve(void **unused)
+{
+	(void)unused;
+	static float x[2000], u[1000];
+	static double y[1000], v[500];
+	struct mmq_dataset train = { .x = { .rows = 1000, .cols = 2, .dtype = MMQ_F32, .dense = x, .stride = 2 }, .y = y };
+	struct mmq_dataset test = { .x = { .rows = 500, .cols = 2, .dtype = MMQ_F32, .dense = u, .stride = 2 }, .y = v };
+	make_waves(x, y, 1000, 1);
+	make_waves(u, v, 500, 2);
+	const char *adam[] = { "learning_rate_init=0.01", "max_iter=120" };
+	const char *sgd[] = { "solver=sgd", "learning_rate_init=0.1", "max_iter=200", "tol=0" };
+	const char *adaptive[] = { "solver=sgd", "learning_rate=adaptive", "learning_rate_init=0.1", "max_iter=200", "activation=tanh" };
+	const char *invscaling[] = { "solver=sgd", "learning_rate=invscaling", "power_t=0.1", "learning_rate_init=0.3", "max_iter=200", "tol=0" };
+	const char *early[] = { "early_stopping=true", "learning_rate_init=0.01", "hidden_layer_sizes=32 32", "max_iter=120" };
+	assert_true(waves_error(&train, &test, adam, 2, 4) < 0.15);
+	assert_true(waves_error(&train, &test, sgd, 4, 4) < 0.2);
+	assert_true(waves_error(&train, &test, adaptive, 5, 4) < 0.3);
+	assert_true(waves_error(&train, &test, invscaling, 6, 4) < 0.3);
+	assert_true(waves_error(&train, &test, early, 4, 4) < 0.15);
+}
+
+static void
+test_threads_do_not_change_a_bit_when_batches_are_cut(void **unused)
+{
+	(void)unused;
+	enum { N = 1500, D = 40 };
+	static float x[N * D];
+	static double y[N], one[N], three[N];
+	struct mmq_rng rng = mmq_rng_stream(9, 0, 0);
+	const char *settings[] = { "hidden_layer_sizes=64 32", "batch_size=400", "max_iter=3" };
+	for (size_t i = 0; i < N * D; i++)
+		x[i] = (float)mmq_rng_normal(&rng);
+	for (size_t i = 0; i < N; i++)
+		y[i] = (double)x[i * D];
+	struct mmq_dataset data = { .x = { .rows = N, .cols = D, .dtype = MMQ_F32, .dense = x, .stride = D }, .y = y };
+	struct mmq_pool *pool = mmq_pool_new(3);
+	struct mmq_err err;
+	void *alone = fit(&data, NULL, MMQ_REGRESSION, 1, NULL, settings, 3, &err), *shared = fit(&data, NULL, MMQ_REGRESSION, 1, pool, settings, 3, &err);
+	predict(alone, &data.x, one, NULL);
+	predict(shared, &data.x, three, NULL);
+	assert_memory_equal(one, three, sizeof(one));
+	mmq_engine_find("mlp")->destroy(&alone);
+	mmq_engine_find("mlp")->destroy(&shared);
+	mmq_pool_destroy(&pool);
+}
+
+static void
+test_divergence_keeps_the_last_good_epoch_or_says_so(void **unused)
+{
+	(void)unused;
+	static float x[2000];
+	static double y[1000], score[1000];
+	struct mmq_dataset data = { .x = { .rows = 1000, .cols = 2, .dtype = MMQ_F32, .dense = x, .stride = 2 }, .y = y };
+	struct mmq_err err;
+	make_waves(x, y, 1000, 1);
+	const char *at_once[] = { "solver=sgd", "learning_rate_init=1000", "activation=identity" };
+	assert_null(fit(&data, NULL, MMQ_REGRESSION, 1, NULL, at_once, 3, &err));
+	assert_int_equal(err.code, MMQ_INVALID_ARGUMENT);
+	assert_string_equal(err.field, "params.learning_rate_init");
+	/* Full batch: the loss grows by a factor per epoch and overflows only after some. */
+	const char *later[] = { "solver=sgd", "learning_rate_init=2", "activation=identity", "batch_size=full", "tol=-1e30", "max_iter=5000" };
+	void *state = fit(&data, NULL, MMQ_REGRESSION, 1, NULL, later, 6, &err);
+	assert_non_null(state);
+	struct mmq_part part;
+	const char *warning;
+	mmq_part_init(&part, true);
+	assert_int_equal(mmq_engine_find("mlp")->describe(state, &part, &err), 0);
+	assert_int_equal(mmq_part_get_text(&part, "warning", &warning, &err), 0);
+	assert_non_null(strstr(warning, "last good epoch"));
+	predict(state, &data.x, score, NULL);
+	mmq_part_fini(&part);
+	mmq_engine_find("mlp")->destroy(&state);
+}
+
+static void
+test_settings_that_do_not_fit_together_are_refused(void **unused)
+{
+	(void)unused;
+	struct mmq_err err;
+	const char *identity[] = { "output_activation=identity" }, *fraction[] = { "batch_size=2.5" };
+	assert_null(fit(&xor_data, NULL, MMQ_BINARY, 1, NULL, identity, 1, &err));
+	assert_string_equal(err.field, "params.output_activation");
+	assert_null(fit(&xor_data, NULL, MMQ_BINARY, 1, NULL, fraction, 1, &err));
+	assert_string_equal(err.field, "params.batch_size");
+	double y[] = { 0, 1, 2, 3 };
+	struct mmq_dataset regression = xor_data;
+	regression.y = y;
+	regression.classes = 0;
+	const char *logistic[] = { "output_activation=logistic" }, *entropy[] = { "loss=cross_entropy" };
+	assert_null(fit(&regression, NULL, MMQ_REGRESSION, 1, NULL, logistic, 1, &err));
+	assert_string_equal(err.field, "params.output_activation");
+	assert_null(fit(&regression, NULL, MMQ_REGRESSION, 1, NULL, entropy, 1, &err));
+	assert_string_equal(err.field, "params.loss");
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_gradients_equal_finite_differences),
+		cmocka_unit_test(test_xor_learns_as_in_the_textbook),
+		cmocka_unit_test(test_every_solver_and_schedule_learns_a_curve),
+		cmocka_unit_test(test_threads_do_not_change_a_bit_when_batches_are_cut),
+		cmocka_unit_test(test_divergence_keeps_the_last_good_epoch_or_says_so),
+		cmocka_unit_test(test_settings_that_do_not_fit_together_are_refused),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
