@@ -23,7 +23,7 @@ ALLOWED = {
 }
 EVERYTHING = set().union(*ALLOWED.values()) | {"work", "daemon", "client", "store", "model"}
 PROGRAMS = {
-    "broker": (MPACK | {"wire", "daemon", "broker", "math"}),
+    "broker": (MPACK | {"wire", "work", "daemon", "broker", "math"}),
     "trainer": EVERYTHING | {"trainer"},
     "predictor": EVERYTHING | {"predictor"},
     "cli": EVERYTHING | {"cli"},
