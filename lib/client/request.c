@@ -84,6 +84,10 @@ request_open(struct mmq_client *client, struct mmq_err *err)
 {
 	char monitor_at[64];
 
+	if (client->is_broken) {
+		*err = client->broken;
+		return -1;
+	}
 	if (client->request != NULL)
 		return 0;
 	snprintf(monitor_at, sizeof(monitor_at), "inproc://monitor-%p", (void *)client);
@@ -100,6 +104,7 @@ request_open(struct mmq_client *client, struct mmq_err *err)
 	if (mmq_client_connect(client, client->request, MMQ_REQUEST, err) == 0)
 		return 0;
 fail:
+	zmq_socket_monitor(client->request, NULL, 0);   /* frees its address, should it be tried again */
 	zmq_close(client->request);
 	if (client->monitor != NULL)
 		zmq_close(client->monitor);
