@@ -1,0 +1,175 @@
+/* model.c: `modelmq model show|delete|alias`. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+
+struct arguments {
+	const char *name, *alias, *target, *version;
+	bool all, remove;
+	long expect;
+};
+
+/* A version on the command line is a number or an alias. */
+static void
+put_version(struct mmq_message *message, const char *text)
+{
+	char *end;
+	long number = strtol(text, &end, 10);
+
+	if (*end == '\0' && end != text)
+		mmq_message_int(message, "version", number);
+	else
+		mmq_message_text(message, "version", text);
+}
+
+static void
+print_put(const struct mmq_answer *answer, const char *title, const char *path)
+{
+	struct mmq_buf json;
+	size_t size;
+	const uint8_t *raw = mmq_answer_raw(answer, path, &size);
+
+	if (raw == NULL)
+		return;
+	mmq_buf_init(&json, 1 << 24);
+	cli_json(&json, raw, size, false);
+	printf("  %-12s %s\n", title, mmq_buf_text(&json));
+	mmq_buf_fini(&json);
+}
+
+static void
+print_inputs(const struct cli *cli, const struct mmq_answer *answer)
+{
+	const char *const titles[] = { "INPUT", "TYPE", "KIND", "REQUIRED" };
+	struct cli_table table;
+	char path[96];
+
+	cli_table_init(&table, titles, 4);
+	for (size_t i = 0; i < mmq_answer_count(answer, "inputs"); i++) {
+		const char *const keys[] = { "name", "dtype", "kind" };
+		for (size_t k = 0; k < 3; k++) {
+			snprintf(path, sizeof(path), "inputs.%zu.%s", i, keys[k]);
+			const char *text = mmq_answer_text(answer, path);
+			cli_table_add(&table, "%s", text != NULL ? text : "");
+		}
+		snprintf(path, sizeof(path), "inputs.%zu.required", i);
+		cli_table_add(&table, "%s", mmq_answer_flag(answer, path, true) ? "yes" : "no");
+	}
+	cli_table_print(&table, cli);
+}
+
+static int
+show(struct cli *cli, const struct arguments *arguments)
+{
+	struct mmq_message *message = mmq_message_new("model.get");
+	int result = CLI_OK;
+
+	mmq_message_text(message, "model", arguments->name);
+	if (arguments->version != NULL)
+		put_version(message, arguments->version);
+	struct mmq_answer *answer = cli_ask(cli, &message, &result);
+	if (answer == NULL)
+		return result;
+	if (cli->json) {
+		cli_print_json(answer, "");
+	} else {
+		printf("%s version %lld (latest %lld)\n", arguments->name, (long long)mmq_answer_int(answer, "version", 0),
+		    (long long)mmq_answer_int(answer, "latest", 0));
+		const char *const shown[][2] = { { "engine", "card.engine" }, { "task", "card.task" }, { "classes", "card.classes" },
+			{ "metrics", "card.metrics" }, { "rows", "card.rows" }, { "params", "card.params" }, { "warnings", "card.warnings" },
+			{ "aliases", "aliases" }, { "versions", "versions" } };
+		for (size_t i = 0; i < sizeof(shown) / sizeof(shown[0]); i++)
+			print_put(answer, shown[i][0], shown[i][1]);
+		print_inputs(cli, answer);
+	}
+	mmq_answer_destroy(&answer);
+	return CLI_OK;
+}
+
+static int
+change(struct cli *cli, struct mmq_message **message, const char *done)
+{
+	int result = CLI_OK;
+	struct mmq_answer *answer = cli_ask(cli, message, &result);
+
+	if (answer == NULL)
+		return result;
+	if (cli->json)
+		cli_print_json(answer, "");
+	else
+		puts(done);
+	mmq_answer_destroy(&answer);
+	return CLI_OK;
+}
+
+static int
+delete(struct cli *cli, const struct cli_command *command, const struct arguments *arguments)
+{
+	struct mmq_message *message;
+	char done[256];
+
+	if (arguments->all == (arguments->version != NULL))
+		return cli_usage(command, "delete wants either --version N or --all");
+	message = mmq_message_new("model.delete");
+	mmq_message_text(message, "model", arguments->name);
+	if (arguments->all)
+		mmq_message_flag(message, "all", true);
+	else
+		put_version(message, arguments->version);
+	snprintf(done, sizeof(done), "%s: deleted %s%s", arguments->name, arguments->all ? "all versions" : "version ",
+	    arguments->all ? "" : arguments->version);
+	return change(cli, &message, done);
+}
+
+static int
+alias(struct cli *cli, const struct cli_command *command, const struct arguments *arguments)
+{
+	struct mmq_message *message;
+	char done[512];
+
+	if (arguments->alias == NULL || arguments->remove == (arguments->target != NULL))
+		return cli_usage(command, "alias wants MODEL ALIAS VERSION, or MODEL ALIAS --remove");
+	message = mmq_message_new("model.alias");
+	mmq_message_text(message, "model", arguments->name);
+	mmq_message_text(message, "alias", arguments->alias);
+	if (arguments->remove)
+		mmq_message_flag(message, "remove", true);
+	else
+		put_version(message, arguments->target);
+	if (arguments->expect >= 0)
+		mmq_message_int(message, "expect", arguments->expect);
+	snprintf(done, sizeof(done), "%s: %s %s%s", arguments->name, arguments->alias, arguments->remove ? "removed" : "is now version ",
+	    arguments->remove ? "" : arguments->target);
+	return change(cli, &message, done);
+}
+
+int
+cli_model(struct cli *cli, const struct cli_command *command, int argc, char **argv)
+{
+	struct arguments arguments = { .expect = -1 };
+	const struct cli_option options[] = {
+		{ "version", "N|ALIAS", CLI_TEXT, &arguments.version, "show, delete: which version; show's default is production" },
+		{ "all", NULL, CLI_FLAG, &arguments.all, "delete: every version and the name" },
+		{ "remove", NULL, CLI_FLAG, &arguments.remove, "alias: take it away" },
+		{ "expect", "GENERATION", CLI_NUMBER, &arguments.expect, "alias: fail when someone else changed an alias since" },
+		{ NULL, NULL, CLI_FLAG, NULL, NULL },
+	};
+	const char *words[4];
+	int result = CLI_USAGE;
+
+	if (!cli_parse(cli, command, options, argc, argv, words, 2, 4, &result))
+		return result;
+	arguments.name = words[1];
+	arguments.alias = words[2];
+	arguments.target = words[3];
+	if (strcmp(words[0], "alias") == 0)
+		return alias(cli, command, &arguments);
+	if (words[2] != NULL)
+		return cli_usage(command, "unexpected argument '%s'", words[2]);
+	if (strcmp(words[0], "show") == 0)
+		return show(cli, &arguments);
+	if (strcmp(words[0], "delete") == 0)
+		return delete(cli, command, &arguments);
+	return cli_usage(command, "want show, delete or alias, got '%s'", words[0]);
+}
