@@ -58,6 +58,7 @@ signals_start(struct mmq_err *err)
 	for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
 		sigaction(numbers[i], &action, NULL);
 	signal(SIGPIPE, SIG_IGN);
+	setenv("ZSYS_SIGHANDLER", "false", 1);  /* czmq would put its own handlers over ours */
 	return 0;
 }
 

@@ -1,0 +1,40 @@
+/* sink.h: the XPUB socket: results, job events and model events to whoever subscribed.
+ *
+ * Key idea: subscriptions come to us first (XPUB_MANUAL) and are narrowed to the subscriber's tenant before libzmq sees
+ * them, so that no topic of another tenant can match. A slow reader loses messages of its own (SNDHWM, no NODROP) and sees the gap in `n`.
+ * It keeps nothing: what must not be lost is in the journal. */
+#ifndef MMQ_BROKER_SINK_H
+#define MMQ_BROKER_SINK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "broker/zap.h"
+
+enum { SINK_KINDS = 4, SINK_TOPIC_MAX = 256 };
+
+struct sink {
+	void *context, *socket;
+	const char *endpoint;       /* as bound; the home's */
+	struct zap *zap;            /* NULL: everybody is `default` */
+	uint64_t refused, dropped, published;
+};
+
+/* Create and bind; endpoint is rewritten to what was bound. zap may be NULL. Borrows context and zap. */
+int mmq_sink_open(struct sink *sink, void *context, char **endpoint, struct zap *zap, struct mmq_err *err);
+void mmq_sink_close(struct sink *sink);
+
+/* Take the subscriptions that wait; call when the socket is readable. */
+void mmq_sink_read(struct sink *sink);
+
+/* Publish two frames. Never blocks. */
+void mmq_sink_send(struct sink *sink, const char *topic, const void *bytes, size_t size);
+
+/* Cut every subscriber off and let them come again, after a key was revoked. */
+int mmq_sink_rebind(struct sink *sink, struct mmq_err *err);
+
+/* The topics that a subscription of this tenant becomes: at most SINK_KINDS, each at most SINK_TOPIC_MAX - 1 long.
+ * 0: nothing of the tenant's could match. */
+int mmq_sink_narrow(const char *tenant, const char *wish, size_t wish_size, char topics_out[SINK_KINDS][SINK_TOPIC_MAX]);
+
+#endif
