@@ -100,6 +100,16 @@ mmq_frame_add_texts(struct mmq_frame *frame, const char *name)
 	return texts;
 }
 
+void
+mmq_frame_add_view(struct mmq_frame *frame, const char *name, const double *numbers, size_t stride)
+{
+	struct mmq_column *column = column_add(frame, name);
+
+	column->type = MMQ_COLUMN_NUMBER;
+	column->stride = stride;
+	column->numbers = numbers;
+}
+
 size_t
 mmq_canonical_number(double value, char *text_out)
 {

@@ -65,6 +65,8 @@ const struct mmq_column *mmq_frame_find(const struct mmq_frame *frame, const cha
 /* A new column at the end, its cells from the arena and writable through the returned pointers; rows must be set. */
 double *mmq_frame_add_numbers(struct mmq_frame *frame, const char *name, size_t width);
 struct mmq_text *mmq_frame_add_texts(struct mmq_frame *frame, const char *name);
+/* A new column of one number per row over numbers that live elsewhere: numbers[row * stride]. */
+void mmq_frame_add_view(struct mmq_frame *frame, const char *name, const double *numbers, size_t stride);
 
 static inline double
 mmq_column_number(const struct mmq_column *column, size_t row)

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "prepare/category.h"
+#include "data/category.h"
 #include "prepare/prepare.h"
 
 enum mmq_coding { MMQ_CODING_NUMBER, MMQ_CODING_BOOLEAN, MMQ_CODING_DATETIME, MMQ_CODING_VECTOR, MMQ_CODING_ONE_HOT, MMQ_CODING_ORDINAL,

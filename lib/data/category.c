@@ -1,5 +1,5 @@
 /* category.c: distinct texts and their codes. The table is probed linearly and at most half full. */
-#include "prepare/category.h"
+#include "data/category.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* category.h: the known values of a category column and a hash table to find a value's code. */
-#ifndef MMQ_PREPARE_CATEGORY_H
-#define MMQ_PREPARE_CATEGORY_H
+#ifndef MMQ_DATA_CATEGORY_H
+#define MMQ_DATA_CATEGORY_H
 
 #include <stddef.h>
 #include <stdint.h>
