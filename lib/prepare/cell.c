@@ -9,7 +9,7 @@
 #define SECONDS_MAX 1e12  /* the year 33658: what mmq_datetime_split takes */
 
 int
-mmq_cell_refuse(struct mmq_err *err, const char *column, size_t row, const char *want, const char *got, size_t got_size)
+mmq_prepare_refuse(struct mmq_err *err, const char *column, size_t row, const char *want, const char *got, size_t got_size)
 {
 	char field[96];
 	snprintf(field, sizeof(field), "rows[%zu].%s", row, column);
@@ -21,7 +21,7 @@ refuse_number(struct mmq_err *err, const struct mmq_field *field, size_t row, co
 {
 	char text[32];
 	int size = snprintf(text, sizeof(text), "%.17g", got);
-	return mmq_cell_refuse(err, field->name, row, want, text, (size_t)size);
+	return mmq_prepare_refuse(err, field->name, row, want, text, (size_t)size);
 }
 
 int
@@ -53,7 +53,7 @@ read_boolean(const struct mmq_field *field, const struct mmq_column *column, siz
 	else if (text.size == 5 && memcmp(text.at, "false", 5) == 0)
 		*value = 0;
 	else
-		return mmq_cell_refuse(err, field->name, row, "true or false", text.at, text.size);
+		return mmq_prepare_refuse(err, field->name, row, "true or false", text.at, text.size);
 	return 0;
 }
 
@@ -69,7 +69,7 @@ read_datetime(const struct mmq_field *field, const struct mmq_column *column, si
 	} else {
 		struct mmq_text text = mmq_column_text(column, row);
 		if (text.at != NULL && mmq_datetime_parse(text.at, text.size, &seconds) == -1)
-			return mmq_cell_refuse(err, field->name, row, "an ISO 8601 date or time", text.at, text.size);
+			return mmq_prepare_refuse(err, field->name, row, "an ISO 8601 date or time", text.at, text.size);
 	}
 	for (int i = 0; i < MMQ_DATETIME_PARTS; i++)
 		values[i] = NAN;
@@ -97,7 +97,7 @@ mmq_prepare_numbers(const struct mmq_prepare *prepare, const struct mmq_prepare_
 	if (column->type == MMQ_COLUMN_TEXT) {
 		struct mmq_text text = mmq_column_text(column, row);
 		*values = NAN;
-		return text.at == NULL ? 0 : mmq_cell_refuse(err, field->name, row, "a number", text.at, text.size);
+		return text.at == NULL ? 0 : mmq_prepare_refuse(err, field->name, row, "a number", text.at, text.size);
 	}
 	*values = mmq_column_number(column, row);
 	return mmq_cell_check(field, row, *values, err);

@@ -81,7 +81,7 @@ fit_categories(struct fit *fit, struct mmq_prepare_input *input, const struct mm
 		if (text.at == NULL) {
 			missing++;
 		} else if (mmq_distinct_add(&distinct, text) >= field->values_count && field->values != NULL) {
-			mmq_cell_refuse(err, field->name, fit->rows[i], "one of the schema's values", text.at, text.size);
+			mmq_prepare_refuse(err, field->name, fit->rows[i], "one of the schema's values", text.at, text.size);
 			goto fail;
 		}
 	}

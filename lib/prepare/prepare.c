@@ -115,7 +115,7 @@ read_code(const struct mmq_prepare *prepare, const struct mmq_prepare_input *inp
 	}
 	int32_t code = mmq_categories_find(&input->categories, text);
 	if (code == -1 && prepare->schema.fields[input->field].values != NULL)
-		return mmq_cell_refuse(err, prepare->schema.fields[input->field].name, row, "one of the schema's values", text.at, text.size);
+		return mmq_prepare_refuse(err, prepare->schema.fields[input->field].name, row, "one of the schema's values", text.at, text.size);
 	*code_out = code == -1 ? -2 : code;
 	return 0;
 }

@@ -65,7 +65,7 @@ int mmq_prepare_category_text(const struct mmq_prepare *prepare, const struct mm
 /* Finite and within the field's bounds (NaN passes), else -1. */
 int mmq_cell_check(const struct mmq_field *field, size_t row, double value, struct mmq_err *err);
 /* INVALID_ARGUMENT for "rows[row].column": got the text, want. Always -1. */
-int mmq_cell_refuse(struct mmq_err *err, const char *column, size_t row, const char *want, const char *got, size_t got_size);
+int mmq_prepare_refuse(struct mmq_err *err, const char *column, size_t row, const char *want, const char *got, size_t got_size);
 /* The frame's column of input `index` in either layout; NULL with INVALID_ARGUMENT when the frame has neither layout. */
 const struct mmq_column *mmq_prepare_column(const struct mmq_prepare *prepare, const struct mmq_frame *frame, size_t index, struct mmq_err *err);
 
