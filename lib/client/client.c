@@ -6,6 +6,7 @@
 
 #include <zmq.h>
 
+#include "util/home.h"
 #include "util/mem.h"
 
 enum { CONNECT_MS_DEFAULT = 3000, MESSAGE_BYTES_MAX = 64 << 20, PUSH_LINGER_MS = 2000 };

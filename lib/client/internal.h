@@ -20,8 +20,6 @@ void mmq_answer_need_done_job(struct mmq_answer *answer); /* a job that did not 
 struct mmq_answer *mmq_answer_from_err(const char *id, const struct mmq_err *err);
 
 /* home.c: the endpoint called which ("request", ...) in HOME/endpoints; a fresh string. NULL with err: no such file or line. */
-char *mmq_home_endpoint(const char *home, const char *which, struct mmq_err *err);
-const char *mmq_home_default(void);   /* MODELMQ_HOME, else "modelmq-home" */
 
 /* keys.c: one key of a CURVE key file, or the text itself when it is 40 characters of Z85. 0, or -1 with err. */
 int mmq_keys_read(const char *file_or_key, const char *which, char key_out[41], struct mmq_err *err);

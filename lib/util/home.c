@@ -1,10 +1,11 @@
 /* home.c: finds a service on this machine by its home folder. The broker writes HOME/endpoints, one `name=endpoint` a line. */
+#include "util/home.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "client/internal.h"
 #include "util/mem.h"
 
 const char *
@@ -41,4 +42,16 @@ mmq_home_endpoint(const char *home, const char *which, struct mmq_err *err)
 	if (endpoint == NULL)
 		mmq_err_set(err, MMQ_UNAVAILABLE, "%s: no line '%s='", path, which);
 	return endpoint;
+}
+
+char *
+mmq_home_path(const char *home, const char *name)
+{
+	size_t home_length = strlen(home), name_length = strlen(name);
+	char *path = mmq_alloc(home_length + name_length + 2);
+
+	memcpy(path, home, home_length);
+	path[home_length] = '/';
+	memcpy(path + home_length + 1, name, name_length);
+	return path;
 }
