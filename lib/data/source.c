@@ -92,24 +92,32 @@ is_allowed(const char *resolved, const char *const *folders, size_t folders_coun
 	return false;
 }
 
-/* A descriptor of an allowed regular file. Whether a file outside exists is not told. */
+/* NOT_FOUND only where the folder of the file is allowed: whether a file outside exists is not told. */
+static int
+refuse_absent(const char *file, const char *const *folders, size_t folders_count, struct mmq_err *err)
+{
+	char folder[PATH_MAX] = ".", resolved[PATH_MAX];
+	const char *slash = strrchr(file, '/');
+
+	if (slash != NULL)
+		snprintf(folder, sizeof(folder), "%.*s/", (int)(slash - file), file);
+	if (strlen(file) >= PATH_MAX || realpath(folder, resolved) == NULL)
+		return deny(file, err);
+	snprintf(folder, sizeof(folder), "%.*s/", PATH_MAX - 2, resolved);
+	if (!is_allowed(folder, folders, folders_count))
+		return deny(file, err);
+	return mmq_err_value(err, MMQ_NOT_FOUND, "file", "a file that exists", "'%.80s'", file);
+}
+
+/* A descriptor of an allowed regular file. */
 static int
 open_allowed(const char *file, const char *const *folders, size_t folders_count, int *fd_out, struct mmq_err *err)
 {
 	char resolved[PATH_MAX], opened[PATH_MAX], link[64];
 	struct stat status;
 
-	if (realpath(file, resolved) == NULL) {
-		char *slash = strrchr(strcpy(opened, strlen(file) < PATH_MAX ? file : ""), '/');
-		if (slash != NULL)
-			slash[1] = '\0';
-		if (realpath(slash != NULL ? opened : ".", resolved) == NULL)
-			return deny(file, err);
-		strncat(resolved, "/", PATH_MAX - strlen(resolved) - 1);
-		if (!is_allowed(resolved, folders, folders_count))
-			return deny(file, err);
-		return mmq_err_value(err, MMQ_NOT_FOUND, "file", "a file that exists", "'%.80s'", file);
-	}
+	if (realpath(file, resolved) == NULL)
+		return refuse_absent(file, folders, folders_count, err);
 	if (!is_allowed(resolved, folders, folders_count))
 		return deny(file, err);
 	int fd = open(resolved, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);

@@ -25,7 +25,7 @@ refuse_number(struct mmq_err *err, const struct mmq_field *field, size_t row, co
 }
 
 int
-mmq_cell_check(const struct mmq_field *field, size_t row, double value, struct mmq_err *err)
+mmq_prepare_check(const struct mmq_field *field, size_t row, double value, struct mmq_err *err)
 {
 	char want[96];
 
@@ -100,7 +100,7 @@ mmq_prepare_numbers(const struct mmq_prepare *prepare, const struct mmq_prepare_
 		return text.at == NULL ? 0 : mmq_prepare_refuse(err, field->name, row, "a number", text.at, text.size);
 	}
 	*values = mmq_column_number(column, row);
-	return mmq_cell_check(field, row, *values, err);
+	return mmq_prepare_check(field, row, *values, err);
 }
 
 int
@@ -112,7 +112,7 @@ mmq_prepare_category_text(const struct mmq_prepare *prepare, const struct mmq_pr
 		return 0;
 	}
 	double value = mmq_column_number(column, row);
-	if (mmq_cell_check(&prepare->schema.fields[input->field], row, value, err) == -1)
+	if (mmq_prepare_check(&prepare->schema.fields[input->field], row, value, err) == -1)
 		return -1;
 	size_t size = mmq_canonical_number(value, number_text);
 	*text_out = (struct mmq_text){ size > 0 ? number_text : NULL, (uint32_t)size };

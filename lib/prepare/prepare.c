@@ -141,7 +141,7 @@ put_vector(const struct mmq_prepare *prepare, const struct mmq_prepare_input *in
 	const double *numbers = column->numbers + row * column->stride;
 	for (size_t i = 0; i < field->width; i++) {
 		has_gap = has_gap || isnan(numbers[i]);
-		if (mmq_cell_check(field, row, numbers[i], err) == -1)
+		if (mmq_prepare_check(field, row, numbers[i], err) == -1)
 			return -1;
 		put(sink, input->out + i, scaled(prepare, scale, numbers[i]));
 	}

@@ -63,7 +63,7 @@ int mmq_prepare_numbers(const struct mmq_prepare *prepare, const struct mmq_prep
 int mmq_prepare_category_text(const struct mmq_prepare *prepare, const struct mmq_prepare_input *input, const struct mmq_column *column, size_t row,
     char *number_text, struct mmq_text *text_out, struct mmq_err *err);
 /* Finite and within the field's bounds (NaN passes), else -1. */
-int mmq_cell_check(const struct mmq_field *field, size_t row, double value, struct mmq_err *err);
+int mmq_prepare_check(const struct mmq_field *field, size_t row, double value, struct mmq_err *err);
 /* INVALID_ARGUMENT for "rows[row].column": got the text, want. Always -1. */
 int mmq_prepare_refuse(struct mmq_err *err, const char *column, size_t row, const char *want, const char *got, size_t got_size);
 /* The frame's column of input `index` in either layout; NULL with INVALID_ARGUMENT when the frame has neither layout. */
