@@ -30,6 +30,9 @@ mmq_model_complete(struct mmq_model *model, struct mmq_err *err)
 		if (model->features[i].source >= model->schema.fields_count)
 			return mmq_err_set(err, MMQ_DATA_LOSS, "model: feature %zu comes from column %u of %zu", i, model->features[i].source,
 			    model->schema.fields_count);
+	model->column_names = mmq_array(model->columns, sizeof(*model->column_names));
+	for (size_t i = 0; i < model->columns; i++)
+		model->column_names[i] = model->schema.sparse_cols > 0 ? model->features[i].name : model->schema.fields[i].name;
 	return 0;
 }
 
@@ -82,6 +85,7 @@ mmq_model_destroy(struct mmq_model **model)
 	mmq_prepare_destroy(&(*model)->prepare);
 	mmq_decide_fini(&(*model)->decide);
 	mmq_schema_fini(&(*model)->schema);
+	free((*model)->column_names);
 	mmq_container_close(&(*model)->container);
 	free(*model);
 	*model = NULL;
@@ -169,6 +173,12 @@ size_t
 mmq_model_columns(const struct mmq_model *model)
 {
 	return model->columns;
+}
+
+const char *const *
+mmq_model_column_names(const struct mmq_model *model)
+{
+	return model->column_names;
 }
 
 size_t

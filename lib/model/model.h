@@ -54,6 +54,7 @@ const struct mmq_decide *mmq_model_decide(const struct mmq_model *model);
 const struct mmq_prepare *mmq_model_preparation(const struct mmq_model *model);
 unsigned mmq_model_outputs(const struct mmq_model *model);                    /* OR of enum mmq_output that this model gives */
 size_t mmq_model_columns(const struct mmq_model *model);                      /* columns of a contribution */
+const char *const *mmq_model_column_names(const struct mmq_model *model);      /* (columns) */
 size_t mmq_model_bytes(const struct mmq_model *model);                        /* of the mapped file; 0 when it was fitted here */
 int mmq_model_describe(const struct mmq_model *model, struct mmq_part *out, struct mmq_err *err); /* what the engine tells of itself */
 

@@ -15,6 +15,7 @@ struct mmq_model {
 	struct mmq_decide decide;
 	unsigned outputs;
 	size_t score_cols, leaf_cols, columns;
+	const char **column_names;         /* (columns); the texts are the schema's or the features' */
 };
 
 /* Fill what is derived from engine, state, prepare and decide. DATA_LOSS: they do not fit each other. */
