@@ -250,6 +250,12 @@ mmq_cache_on_free(struct mmq_cache *cache, void (*on_free)(struct mmq_cached *en
 	cache->on_free_arg = arg;
 }
 
+struct mmq_cached *
+mmq_cache_newest(const struct mmq_cache *cache)
+{
+	return cache->newest;
+}
+
 size_t
 mmq_cache_bytes(const struct mmq_cache *cache)
 {
