@@ -1,11 +1,9 @@
 /* place.c: defaults that follow from the home folder. */
 #include "daemon/place.h"
 
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "client/internal.h"
+#include "util/home.h"
 #include "util/mem.h"
 
 int
@@ -21,9 +19,7 @@ mmq_place_find(struct mmq_place *place, const char *home, const char *work, cons
 		place->store = mmq_strdup(store);
 		return 0;
 	}
-	size_t size = strlen(home) + sizeof("/store");
-	place->store = mmq_alloc(size);
-	snprintf(place->store, size, "%s/store", home);
+	place->store = mmq_home_path(home, "store");
 	return 0;
 }
 

@@ -18,7 +18,7 @@ ALLOWED = {
     "model": DATA | {"engine", "prepare", "model"},
     "store": MPACK | {"store"},
     "work": MPACK | {"wire", "work"},
-    "daemon": MPACK | {"math", "client", "daemon"},
+    "daemon": MPACK | {"math", "daemon"},
     "client": MPACK | {"wire", "client"},
 }
 EVERYTHING = set().union(*ALLOWED.values()) | {"work", "daemon", "client", "store", "model"}
