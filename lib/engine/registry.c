@@ -3,10 +3,12 @@
 
 #include "engine/engine.h"
 
+extern const struct mmq_engine mmq_engine_linear;
 extern const struct mmq_engine mmq_engine_mlp;
 extern const struct mmq_engine mmq_engine_svm;
 
 static const struct mmq_engine *const engines[] = {
+	&mmq_engine_linear,
 	&mmq_engine_mlp,
 	&mmq_engine_svm,
 	NULL,
