@@ -99,9 +99,14 @@ refuse_absent(const char *file, const char *const *folders, size_t folders_count
 	char folder[PATH_MAX] = ".", resolved[PATH_MAX];
 	const char *slash = strrchr(file, '/');
 
-	if (slash != NULL)
-		snprintf(folder, sizeof(folder), "%.*s/", (int)(slash - file), file);
-	if (strlen(file) >= PATH_MAX || realpath(folder, resolved) == NULL)
+	size_t folder_size = slash != NULL ? (size_t)(slash - file) + 1 : 0;
+	if (folder_size >= sizeof(folder))
+		return deny(file, err);
+	if (folder_size > 0) {
+		memcpy(folder, file, folder_size);
+		folder[folder_size] = '\0';
+	}
+	if (realpath(folder, resolved) == NULL)
 		return deny(file, err);
 	snprintf(folder, sizeof(folder), "%.*s/", PATH_MAX - 2, resolved);
 	if (!is_allowed(folder, folders, folders_count))
