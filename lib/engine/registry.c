@@ -6,11 +6,13 @@
 extern const struct mmq_engine mmq_engine_linear;
 extern const struct mmq_engine mmq_engine_mlp;
 extern const struct mmq_engine mmq_engine_svm;
+extern const struct mmq_engine mmq_engine_tree;
 
 static const struct mmq_engine *const engines[] = {
 	&mmq_engine_linear,
 	&mmq_engine_mlp,
 	&mmq_engine_svm,
+	&mmq_engine_tree,
 	NULL,
 };
 

@@ -1,0 +1,311 @@
+/* bins.c: choosing the columns of a training set and coding rows into bytes.
+ *
+ * Borders come from every row, or from rows that are spread evenly over larger sets. Columns are independent, so they are spread over the
+ * pool. Sparse columns get their values through a counting pass by column; columns with too few non-zeros to split are dropped there. */
+#include "engine/tree/bins.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "util/mem.h"
+
+enum { ROW_BLOCK = 4096 };
+
+/* The non-zeros of a sparse batch by column. */
+struct by_column {
+	uint64_t *start;  /* (cols + 1) */
+	uint32_t *row;
+	float *value;
+};
+
+static float
+stored_value(const struct mmq_batch *x, const void *values, size_t k)
+{
+	return x->dtype == MMQ_F32 ? ((const float *)values)[k] : (float)((const double *)values)[k];
+}
+
+static void
+turn_sparse(const struct mmq_batch *x, struct by_column *out)
+{
+	uint64_t first = x->row_start[0], stored = x->row_start[x->rows] - first;
+	out->start = mmq_array(x->cols + 2, sizeof(*out->start));
+	out->row = mmq_array(stored + 1, sizeof(*out->row));
+	out->value = mmq_array(stored + 1, sizeof(*out->value));
+	for (uint64_t k = 0; k < stored; k++)
+		out->start[x->col[first + k] + 2]++;
+	for (size_t c = 0; c < x->cols; c++)
+		out->start[c + 2] += out->start[c + 1];
+	for (size_t r = 0; r < x->rows; r++) {
+		for (uint64_t k = x->row_start[r]; k < x->row_start[r + 1]; k++) {
+			uint64_t place = out->start[x->col[k] + 1]++;
+			out->row[place] = (uint32_t)r;
+			out->value[place] = stored_value(x, x->value, k);
+		}
+	}
+}
+
+static void
+by_column_fini(struct by_column *sparse)
+{
+	free(sparse->start);
+	free(sparse->row);
+	free(sparse->value);
+}
+
+struct job {
+	const struct mmq_batch *x;
+	const struct by_column *sparse;     /* NULL: dense */
+	const struct mmq_tree_options *options;
+	const struct mmq_feature *features; /* of the code columns only, in order */
+	struct mmq_tree_column *columns;
+	size_t step;                        /* every step-th row is looked at for borders */
+	size_t rows_min;                    /* fewer non-zeros than this cannot make a leaf */
+	uint8_t *by_column;
+};
+
+static void
+cut_numeric(const struct job *job, struct mmq_tree_column *column)
+{
+	const struct mmq_batch *x = job->x;
+	size_t rows = x->rows, count = 0, c = column->source;
+	if (job->sparse != NULL && job->sparse->start[c + 1] - job->sparse->start[c] < job->rows_min)
+		return;
+	float *values = mmq_array(rows / job->step + 2, sizeof(*values));
+	if (job->sparse != NULL) {
+		uint64_t k = job->sparse->start[c], end = job->sparse->start[c + 1];
+		for (size_t r = 0; r < rows; r += job->step) {
+			while (k < end && job->sparse->row[k] < r)
+				k++;
+			values[count++] = k < end && job->sparse->row[k] == r ? job->sparse->value[k] : 0.0f;
+		}
+	} else {
+		for (size_t r = 0; r < rows; r++) {
+			float value = stored_value(x, x->dense, r * x->stride + c);
+			if (isnan(value))
+				column->has_missing = true;
+			else if (r % job->step == 0)
+				values[count++] = value;
+		}
+	}
+	uint32_t *temp = mmq_array(2 * count + 2, sizeof(*temp));
+	float upper[MMQ_TREE_BINS_MAX];
+	column->bins = mmq_tree_borders(upper, job->options->max_bin, values, count, job->options->min_data_in_bin, temp);
+	column->upper = mmq_array(column->bins, sizeof(float));
+	memcpy(column->upper, upper, column->bins * sizeof(float));
+	free(temp);
+	free(values);
+}
+
+struct frequency { uint32_t count; int32_t code; };
+
+static int
+compare_frequency(const void *a_p, const void *b_p)
+{
+	const struct frequency *a = a_p, *b = b_p;
+	return a->count != b->count ? (a->count < b->count ? 1 : -1) : a->code < b->code ? -1 : 1;
+}
+
+static void
+cut_category(const struct job *job, struct mmq_tree_column *column)
+{
+	const struct mmq_batch *x = job->x;
+	size_t c = column->source - x->cols;
+	column->codes = job->features[c].cardinality + 1;
+	struct frequency *found = mmq_array(column->codes, sizeof(*found));
+	for (uint32_t k = 0; k < column->codes; k++)
+		found[k].code = (int32_t)k - 1;
+	for (size_t r = 0; r < x->rows; r++) {
+		int64_t place = (int64_t)x->codes[r * x->codes_cols + c] + 1;
+		if (place >= 0 && place < column->codes)
+			found[place].count++;
+	}
+	column->has_missing = found[0].count > 0;
+	qsort(found, column->codes, sizeof(*found), compare_frequency);
+	uint32_t bins = 0, bins_max = job->options->max_bin < 254 ? job->options->max_bin : 254;
+	while (bins < column->codes && bins < bins_max && found[bins].count > 0)
+		bins++;
+	column->bins = bins;
+	column->code_of_bin = mmq_array(bins + 1, sizeof(*column->code_of_bin));
+	column->bin_of_code = mmq_array(column->codes, 1);
+	memset(column->bin_of_code, (int)bins, column->codes);
+	for (uint32_t b = 0; b < bins; b++) {
+		column->code_of_bin[b] = found[b].code;
+		column->bin_of_code[found[b].code + 1] = (uint8_t)b;
+	}
+	free(found);
+}
+
+static void
+cut_column(void *arg, size_t block, unsigned thread)
+{
+	struct job *job = arg;
+	struct mmq_tree_column *column = &job->columns[block];
+	(void)thread;
+	column->source = (uint32_t)block;
+	column->is_category = block >= job->x->cols;
+	if (column->is_category)
+		cut_category(job, column);
+	else
+		cut_numeric(job, column);
+}
+
+/* The bin of a value: the first border that is not below it. NaN is not below any border nor at it: it gets `bins`. */
+static uint8_t
+bin_of(const struct mmq_tree_column *column, float value)
+{
+	uint32_t low = 0, length = column->bins;
+	if (isnan(value))
+		return (uint8_t)column->bins;
+	while (length > 1) {
+		uint32_t half = length / 2;
+		low += column->upper[low + half - 1] < value ? half : 0;
+		length -= half;
+	}
+	return (uint8_t)low;
+}
+
+static void
+code_column(void *arg, size_t block, unsigned thread)
+{
+	struct job *job = arg;
+	const struct mmq_batch *x = job->x;
+	const struct mmq_tree_column *column = &job->columns[block];
+	uint8_t *out = job->by_column + block * x->rows;
+	(void)thread;
+	if (column->is_category) {
+		const int32_t *codes = x->codes + (column->source - x->cols);
+		for (size_t r = 0; r < x->rows; r++) {
+			int64_t place = (int64_t)codes[r * x->codes_cols] + 1;
+			out[r] = place >= 0 && place < column->codes ? column->bin_of_code[place] : (uint8_t)column->bins;
+		}
+	} else if (job->sparse != NULL) {
+		memset(out, bin_of(column, 0.0f), x->rows);
+		for (uint64_t k = job->sparse->start[column->source]; k < job->sparse->start[column->source + 1]; k++)
+			out[job->sparse->row[k]] = bin_of(column, job->sparse->value[k]);
+	} else {
+		for (size_t r = 0; r < x->rows; r++)
+			out[r] = bin_of(column, stored_value(x, x->dense, r * x->stride + column->source));
+	}
+}
+
+struct turn { const struct mmq_tree_bins *bins; };
+
+/* Bytes by column into bytes by row, a block of rows at a time. */
+static void
+turn_block(void *arg, size_t block, unsigned thread)
+{
+	const struct mmq_tree_bins *bins = ((struct turn *)arg)->bins;
+	size_t first = block * ROW_BLOCK, end = first + ROW_BLOCK < bins->rows ? first + ROW_BLOCK : bins->rows;
+	(void)thread;
+	for (uint32_t c = 0; c < bins->columns_count; c++)
+		for (size_t r = first; r < end; r++)
+			bins->by_row[r * bins->row_bytes + c] = bins->by_column[c * bins->rows + r];
+}
+
+static bool
+can_split(const struct mmq_tree_column *column)
+{
+	return column->bins >= 2 || (column->bins == 1 && column->has_missing && !column->is_category);
+}
+
+static void
+column_fini(struct mmq_tree_column *column)
+{
+	free(column->upper);
+	free(column->code_of_bin);
+	free(column->bin_of_code);
+}
+
+static int
+check_memory(const struct mmq_tree_bins *bins, const struct mmq_fit *fit, struct mmq_err *err)
+{
+	size_t bytes;
+	if (!mmq_size_mul(bins->rows, 2 * bins->row_bytes + 64, &bytes) || (fit->memory_bytes_max > 0 && bytes > fit->memory_bytes_max))
+		return mmq_err_set(err, MMQ_RESOURCE_EXHAUSTED, "tree: %zu rows of %u columns need about %zu MiB as bins, the limit is %zu MiB",
+		    bins->rows, bins->columns_count, bytes >> 20, fit->memory_bytes_max >> 20);
+	return 0;
+}
+
+int
+mmq_tree_bins_new(struct mmq_tree_bins **bins_out, const struct mmq_fit *fit, const struct mmq_tree_options *options, struct mmq_err *err)
+{
+	const struct mmq_dataset *data = fit->train;
+	const struct mmq_batch *x = &data->x;
+	size_t total = x->cols + x->codes_cols;
+	struct mmq_tree_bins *bins = mmq_alloc(sizeof(*bins));
+	struct mmq_feature *categories = mmq_array(x->codes_cols + 1, sizeof(*categories));
+	struct by_column sparse;
+	struct job job = { .x = x, .options = options, .features = categories, .step = x->rows / options->bin_sample + 1 };
+
+	*bins_out = NULL;
+	for (size_t k = 0, c = 0; k < data->features_count && c < x->codes_cols; k++)
+		if (data->features[k].kind == MMQ_CATEGORY)
+			categories[c++] = data->features[k];
+	if (x->row_start != NULL) {
+		turn_sparse(x, &sparse);
+		job.sparse = &sparse;
+	}
+	job.rows_min = options->min_data;
+	bins->rows = x->rows;
+	bins->columns = job.columns = mmq_array(total, sizeof(*bins->columns));
+	mmq_pool_run(fit->pool, total, cut_column, &job);
+	uint32_t last = 0;
+	for (size_t c = 0; c < total; c++) {
+		if (!can_split(&bins->columns[c])) {
+			column_fini(&bins->columns[c]);
+			continue;
+		}
+		last = bins->columns[c].bins > last ? bins->columns[c].bins : last;
+		bins->columns[bins->columns_count++] = bins->columns[c];
+	}
+	for (bins->width = 4; bins->width <= last; bins->width *= 2)
+		continue;
+	bins->row_bytes = ((size_t)bins->columns_count + 7) & ~(size_t)7;
+	int result = check_memory(bins, fit, err);
+	if (result == 0) {
+		job.by_column = bins->by_column = mmq_aligned(bins->columns_count * bins->rows + 8);
+		mmq_pool_run(fit->pool, bins->columns_count, code_column, &job);
+	}
+	if (result == 0 && options->kind == MMQ_TREE_GBDT) {
+		bins->by_row = mmq_aligned(bins->rows * bins->row_bytes + 8);
+		mmq_pool_run(fit->pool, (bins->rows + ROW_BLOCK - 1) / ROW_BLOCK, turn_block, &(struct turn){ bins });
+	}
+	if (job.sparse != NULL)
+		by_column_fini(&sparse);
+	free(categories);
+	if (result == -1)
+		mmq_tree_bins_destroy(&bins);
+	*bins_out = bins;
+	return result;
+}
+
+uint8_t *
+mmq_tree_bins_code(const struct mmq_tree_bins *bins, const struct mmq_batch *x, struct mmq_pool *pool)
+{
+	struct by_column sparse;
+	struct job job = { .x = x, .columns = bins->columns, .by_column = mmq_aligned(bins->columns_count * x->rows + 8) };
+	if (x->row_start != NULL) {
+		turn_sparse(x, &sparse);
+		job.sparse = &sparse;
+	}
+	mmq_pool_run(pool, bins->columns_count, code_column, &job);
+	if (job.sparse != NULL)
+		by_column_fini(&sparse);
+	return job.by_column;
+}
+
+void
+mmq_tree_bins_destroy(struct mmq_tree_bins **bins_p)
+{
+	struct mmq_tree_bins *bins = *bins_p;
+	if (bins == NULL)
+		return;
+	for (uint32_t c = 0; c < bins->columns_count; c++)
+		column_fini(&bins->columns[c]);
+	free(bins->columns);
+	free(bins->by_row);
+	free(bins->by_column);
+	free(bins);
+	*bins_p = NULL;
+}

@@ -1,0 +1,48 @@
+/* bins.h: training rows as bytes. Each column is cut once into at most 256 bins; growing a tree then reads bytes only.
+ *
+ * Numeric: bin b holds values x with upper[b-1] < x <= upper[b] as floats, so that a split "bin <= b" is "x <= upper[b]" at
+ * prediction, exactly. Missing values have a bin of their own, always the one after the last. Category: a bin per frequent
+ * code, missing counted as one of them; the last bin is for rare and unseen codes.
+ * Columns are numbered as in mmq_batch: dense or sparse columns first, then code columns. Columns that cannot split are left out. */
+#ifndef MMQ_ENGINE_TREE_BINS_H
+#define MMQ_ENGINE_TREE_BINS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/tree/options.h"
+
+enum { MMQ_TREE_BINS_MAX = 256 };
+
+struct mmq_tree_column {
+	uint32_t source;          /* column of the batch; code columns come after x.cols */
+	bool is_category, has_missing;
+	uint32_t bins;            /* numeric: bins of values, missing is bin number `bins`; category: known codes, others are bin `bins` */
+	float *upper;             /* numeric (bins), the last is +inf */
+	int32_t *code_of_bin;     /* category (bins), -1 = missing */
+	uint8_t *bin_of_code;     /* category (cardinality + 1), indexed by code + 1 */
+	uint32_t codes;           /* category: cardinality + 1 */
+};
+
+struct mmq_tree_bins {
+	size_t rows;
+	uint32_t columns_count;
+	struct mmq_tree_column *columns;
+	uint32_t width;           /* bins of a histogram column: a power of two above every column's last bin */
+	size_t row_bytes;         /* columns padded to 8 */
+	uint8_t *by_row;          /* (rows, row_bytes); NULL when not asked for */
+	uint8_t *by_column;       /* (columns, rows) */
+};
+
+/* Choose borders and code train->x. Borrows nothing afterwards. */
+int mmq_tree_bins_new(struct mmq_tree_bins **bins_out, const struct mmq_fit *fit, const struct mmq_tree_options *options, struct mmq_err *err);
+
+/* Other rows in the same bins, by column only: (columns, x->rows) bytes, the caller's to free. */
+uint8_t *mmq_tree_bins_code(const struct mmq_tree_bins *bins, const struct mmq_batch *x, struct mmq_pool *pool);
+void mmq_tree_bins_destroy(struct mmq_tree_bins **bins);
+
+/* borders.c: sort values (count, no NaN) and write at most bins_max upper borders, the last +inf; returns how many. */
+uint32_t mmq_tree_borders(float *upper_out, uint32_t bins_max, float *values, size_t count, uint32_t min_data, uint32_t *temp);
+
+#endif

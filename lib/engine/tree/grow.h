@@ -1,0 +1,80 @@
+/* grow.h: growing one boosted tree from gradients: histograms, split search, leaf-wise growth. */
+#ifndef MMQ_ENGINE_TREE_GROW_H
+#define MMQ_ENGINE_TREE_GROW_H
+
+#include "engine/progress.h"
+#include "engine/tree/model.h"
+
+/* Counts work between two looks at progress, since engines have no clock. */
+struct mmq_tree_watch {
+	const struct mmq_progress *progress;
+	struct mmq_progress_state state;
+	uint64_t work;
+};
+/* False: give up. units: about one histogram update each; every few ten million it asks. */
+bool mmq_tree_watch_work(struct mmq_tree_watch *watch, uint64_t units);
+
+/* hist.c: gradient and hessian of a row as one integer, (gradient << 32) + hessian, both in fixed point, the hessian >= 0.
+ * Sums of them are exact, in any order, and a sibling's histogram is an exact subtraction. (Algorithm: fixed-point variant of
+ * the histogram trick of LightGBM, Ke et al. 2017.) */
+struct mmq_hist {
+	const struct mmq_tree_bins *bins;
+	struct mmq_pool *pool;
+	int64_t *row;          /* (bins rows) packed pairs */
+	double g_unit, h_unit; /* what one step of the fixed point is worth */
+	size_t size;           /* numbers in a histogram: columns * bins width */
+	int64_t *privates;     /* (threads, size) */
+};
+static inline double
+mmq_packed_h(int64_t packed)
+{
+	return (double)(uint32_t)packed;
+}
+static inline double
+mmq_packed_g(int64_t packed)
+{
+	return (double)((packed - (int64_t)(uint32_t)packed) >> 32);
+}
+void mmq_hist_init(struct mmq_hist *hist, const struct mmq_tree_bins *bins, struct mmq_pool *pool);
+void mmq_hist_fini(struct mmq_hist *hist);
+/* Fixed point for the rows index (count); key makes the rounding's random part. */
+void mmq_hist_quantise(struct mmq_hist *hist, const float *g, const float *h, const uint32_t *index, size_t count, uint64_t key);
+void mmq_hist_build(const struct mmq_hist *hist, const uint32_t *index, size_t count, int64_t *out);
+
+/* split.c */
+struct mmq_split {
+	double gain;              /* over not splitting; <= 0: none found */
+	uint32_t column;
+	uint8_t kind, bin;
+	bool is_set;              /* several categories: its leaves take cat_l2 */
+	struct mmq_bin_set set;
+	int64_t first_sum;        /* packed sum of the first child */
+};
+/* The best split of a leaf over the columns that are on; hist as built, total: the leaf's packed sum, count: its rows. */
+void mmq_split_search(const struct mmq_tree_options *options, const struct mmq_hist *hist, const uint8_t *columns_on, const int64_t *leaf,
+    int64_t total, size_t count, struct mmq_split *best);
+
+/* grow.c */
+struct mmq_leaf { uint32_t node, begin, count; double l2; };
+struct mmq_grower;
+struct mmq_grower *mmq_grower_new(const struct mmq_tree_bins *bins, const struct mmq_tree_options *options, struct mmq_pool *pool,
+    size_t memory_bytes_max);
+void mmq_grower_destroy(struct mmq_grower **grower);
+/* Grow a tree on the rows index (count); index is reordered so that each leaf has a range. Leaf values are -G / (H + l2) times the
+ * learning rate, from double sums. -1: cancelled. */
+int mmq_grower_grow(struct mmq_grower *grower, struct mmq_grown *tree, const float *g, const float *h, uint32_t *index, size_t count,
+    uint64_t tree_number, struct mmq_tree_watch *watch);
+const struct mmq_leaf *mmq_grower_leaves(const struct mmq_grower *grower, size_t *count_out);
+
+/* route.c: send rows (index, any order) of by_column bytes (columns, rows_total) down a tree; fills the leaves' ranges. */
+size_t mmq_tree_partition(const uint8_t *column, const uint8_t *first, uint32_t *index, size_t count, uint32_t *temp, struct mmq_pool *pool);
+void mmq_tree_route(const struct mmq_grown *tree, const struct mmq_tree_bins *bins, const uint8_t *by_column, size_t rows_total,
+    uint32_t *index, size_t count, uint32_t *temp, struct mmq_leaf *ranges, struct mmq_pool *pool);
+
+/* boost.c and forest.c: -1: err. */
+int mmq_tree_boost(struct mmq_tree_model **model_out, const struct mmq_fit *fit, const struct mmq_tree_options *options,
+    const struct mmq_tree_bins *bins, struct mmq_err *err);
+int mmq_tree_forest(struct mmq_tree_model **model_out, const struct mmq_fit *fit, const struct mmq_tree_options *options,
+    const struct mmq_tree_bins *bins, struct mmq_err *err);
+
+#endif

@@ -1,0 +1,218 @@
+/* model.c: collecting grown trees into flat arrays: bins become thresholds, sets of bins become sets of codes. */
+#include "engine/tree/model.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/check.h"
+#include "util/mem.h"
+
+struct mmq_tree_builder {
+	const struct mmq_tree_bins *bins;  /* borrowed */
+	struct mmq_tree_model model;       /* counts; the arrays below move into it at the end */
+	uint32_t *tree_start, *feature, *first, *set_start, *set_word;
+	uint8_t *kind;
+	float *threshold, *cover, *node_gain;
+	double *values;
+	uint32_t trees_capacity, nodes_capacity, sets_capacity;
+	size_t values_capacity, words_capacity;
+	uint32_t *sets_of_tree, *values_of_tree;  /* (trees + 1): counts before each tree, for cutting */
+};
+
+struct mmq_tree_builder *
+mmq_tree_builder_new(const struct mmq_fit *fit, const struct mmq_tree_bins *bins, uint32_t width, uint32_t outputs)
+{
+	struct mmq_tree_builder *builder = mmq_alloc(sizeof(*builder));
+	builder->bins = bins;
+	builder->model = (struct mmq_tree_model){
+		.task = fit->task,
+		.classes = fit->train->classes,
+		.cols = (uint32_t)fit->train->x.cols,
+		.codes_cols = (uint32_t)fit->train->x.codes_cols,
+		.features = (uint32_t)fit->train->features_count,
+		.width = width,
+		.outputs = outputs,
+		.train_loss = NAN,
+		.valid_loss = NAN,
+		.owns = true,
+	};
+	builder->trees_capacity = 64;
+	builder->tree_start = mmq_array(65, sizeof(uint32_t));
+	builder->sets_of_tree = mmq_array(65, sizeof(uint32_t));
+	builder->values_of_tree = mmq_array(65, sizeof(uint32_t));
+	builder->set_start = mmq_array(1, sizeof(uint32_t));
+	return builder;
+}
+
+static void
+make_room(struct mmq_tree_builder *builder, const struct mmq_grown *tree)
+{
+	struct mmq_tree_model *model = &builder->model;
+	if (model->trees == builder->trees_capacity) {
+		builder->trees_capacity *= 2;
+		size_t count = (size_t)builder->trees_capacity + 1;
+		builder->tree_start = mmq_grow(builder->tree_start, count, sizeof(uint32_t));
+		builder->sets_of_tree = mmq_grow(builder->sets_of_tree, count, sizeof(uint32_t));
+		builder->values_of_tree = mmq_grow(builder->values_of_tree, count, sizeof(uint32_t));
+	}
+	if (model->nodes + tree->nodes_count > builder->nodes_capacity) {
+		builder->nodes_capacity = (model->nodes + tree->nodes_count) * 2;
+		builder->feature = mmq_grow(builder->feature, builder->nodes_capacity, sizeof(uint32_t));
+		builder->first = mmq_grow(builder->first, builder->nodes_capacity, sizeof(uint32_t));
+		builder->kind = mmq_grow(builder->kind, builder->nodes_capacity, 1);
+		builder->threshold = mmq_grow(builder->threshold, builder->nodes_capacity, sizeof(float));
+		builder->cover = mmq_grow(builder->cover, builder->nodes_capacity, sizeof(float));
+		builder->node_gain = mmq_grow(builder->node_gain, builder->nodes_capacity, sizeof(float));
+	}
+	size_t wanted = ((size_t)model->value_rows + tree->values_count) * model->width;
+	if (wanted > builder->values_capacity) {
+		builder->values_capacity = wanted * 2;
+		builder->values = mmq_grow(builder->values, builder->values_capacity, sizeof(double));
+	}
+}
+
+/* A set of bins as a set of codes; codes that were rare or are unknown are in no set. */
+static void
+add_set(struct mmq_tree_builder *builder, const struct mmq_tree_column *column, const struct mmq_bin_set *set)
+{
+	struct mmq_tree_model *model = &builder->model;
+	size_t words = ((size_t)column->codes + 31) / 32;
+	if (model->sets + 2 > builder->sets_capacity) {
+		builder->sets_capacity = (model->sets + 2) * 2;
+		builder->set_start = mmq_grow(builder->set_start, builder->sets_capacity, sizeof(uint32_t));
+	}
+	if (model->set_words + words > builder->words_capacity) {
+		builder->words_capacity = (model->set_words + words) * 2;
+		builder->set_word = mmq_grow(builder->set_word, builder->words_capacity, sizeof(uint32_t));
+	}
+	uint32_t *out = builder->set_word + model->set_words;
+	memset(out, 0, words * sizeof(*out));
+	for (uint32_t b = 0; b < column->bins; b++) {
+		uint32_t place = (uint32_t)(column->code_of_bin[b] + 1);
+		if ((set->has[b / 8] >> b % 8 & 1) != 0)
+			out[place / 32] |= 1u << place % 32;
+	}
+	model->set_words += words;
+	builder->set_start[++model->sets] = (uint32_t)model->set_words;
+}
+
+void
+mmq_tree_builder_add(struct mmq_tree_builder *builder, const struct mmq_grown *tree)
+{
+	struct mmq_tree_model *model = &builder->model;
+	make_room(builder, tree);
+	for (uint32_t i = 0; i < tree->nodes_count; i++) {
+		const struct mmq_grown_node *node = &tree->nodes[i];
+		uint32_t k = model->nodes + i;
+		builder->kind[k] = node->first == 0 ? MMQ_NODE_LEAF : node->kind;
+		builder->first[k] = node->first;
+		builder->cover[k] = node->cover;
+		builder->node_gain[k] = node->gain;
+		builder->threshold[k] = 0;
+		if (node->first == 0) {
+			builder->feature[k] = model->value_rows + node->column;
+			continue;
+		}
+		const struct mmq_tree_column *column = &builder->bins->columns[node->column];
+		builder->feature[k] = column->source;
+		builder->threshold[k] = node->kind == MMQ_NODE_CATEGORY ? (float)model->sets : column->upper[node->bin];
+		if (node->kind == MMQ_NODE_CATEGORY)
+			add_set(builder, column, &tree->sets[node->set]);
+	}
+	memcpy(builder->values + (size_t)model->value_rows * model->width, tree->values, (size_t)tree->values_count * model->width * sizeof(double));
+	model->nodes += tree->nodes_count;
+	model->value_rows += tree->values_count;
+	model->trees++;
+	builder->tree_start[model->trees] = model->nodes;
+	builder->sets_of_tree[model->trees] = model->sets;
+	builder->values_of_tree[model->trees] = model->value_rows;
+}
+
+void
+mmq_tree_builder_cut(struct mmq_tree_builder *builder, uint32_t trees)
+{
+	struct mmq_tree_model *model = &builder->model;
+	if (trees >= model->trees)
+		return;
+	model->trees = trees;
+	model->nodes = builder->tree_start[trees];
+	model->sets = builder->sets_of_tree[trees];
+	model->set_words = builder->set_start[model->sets];
+	model->value_rows = builder->values_of_tree[trees];
+}
+
+struct mmq_tree_model *
+mmq_tree_builder_finish(struct mmq_tree_builder **builder_p, const struct mmq_tree_options *options, const double *base)
+{
+	struct mmq_tree_builder *builder = *builder_p;
+	struct mmq_tree_model *model = mmq_alloc(sizeof(*model));
+	size_t columns = (size_t)builder->model.cols + builder->model.codes_cols;
+	double *gain = mmq_array(columns, sizeof(double)), *splits = mmq_array(columns, sizeof(double));
+	double *start = mmq_array(builder->model.outputs, sizeof(double));
+
+	memcpy(start, base, builder->model.outputs * sizeof(double));
+	for (uint32_t k = 0; k < builder->model.nodes; k++) {
+		if (builder->kind[k] == MMQ_NODE_LEAF)
+			continue;
+		gain[builder->feature[k]] += builder->node_gain[k];
+		splits[builder->feature[k]] += 1;
+	}
+	*model = builder->model;
+	model->boosting = options->kind;
+	model->base = start;
+	model->gain = gain;
+	model->splits = splits;
+	model->tree_start = builder->tree_start;
+	model->kind = builder->kind;
+	model->threshold = builder->threshold;
+	model->feature = builder->feature;
+	model->first = builder->first;
+	model->cover = builder->cover;
+	model->set_start = builder->set_start;
+	model->set_word = builder->set_word;
+	model->values = builder->values;
+	model->walk = mmq_tree_walk_new(model);
+	free(builder->node_gain);
+	free(builder->sets_of_tree);
+	free(builder->values_of_tree);
+	free(builder);
+	*builder_p = NULL;
+	return model;
+}
+
+static void
+free_arrays(const struct mmq_tree_model *model)
+{
+	const void *const arrays[] = { model->base, model->tree_start, model->kind, model->threshold, model->feature, model->first,
+		model->cover, model->set_start, model->set_word, model->values, model->gain, model->splits };
+	for (size_t i = 0; i < sizeof(arrays) / sizeof(arrays[0]); i++)
+		free((void *)arrays[i]);
+}
+
+void
+mmq_tree_builder_destroy(struct mmq_tree_builder **builder_p)
+{
+	struct mmq_tree_builder *builder = *builder_p;
+	if (builder == NULL)
+		return;
+	void *const arrays[] = { builder->tree_start, builder->feature, builder->first, builder->set_start, builder->set_word, builder->kind,
+		builder->threshold, builder->cover, builder->node_gain, builder->values, builder->sets_of_tree, builder->values_of_tree };
+	for (size_t i = 0; i < sizeof(arrays) / sizeof(arrays[0]); i++)
+		free(arrays[i]);
+	free(builder);
+	*builder_p = NULL;
+}
+
+void
+mmq_tree_model_destroy(struct mmq_tree_model **model_p)
+{
+	struct mmq_tree_model *model = *model_p;
+	if (model == NULL)
+		return;
+	mmq_tree_walk_destroy(&model->walk);
+	if (model->owns)
+		free_arrays(model);
+	free(model);
+	*model_p = NULL;
+}

@@ -1,0 +1,158 @@
+/* options.c: the parameter table and the rules between its rows. */
+#include "engine/tree/options.h"
+
+#include <math.h>
+#include <string.h>
+
+#define ROW(name, aliases, type, def, min, max, choices, doc) { name, aliases, type, def, min, max, choices, doc, 0, 0 }
+#define SEARCHED(name, aliases, type, def, min, max, doc, from, to) { name, aliases, type, def, min, max, NULL, doc, from, to }
+
+const struct mmq_param mmq_tree_params[] = {
+	ROW("boosting", "boosting_type boost booster", MMQ_P_ENUM, "gbdt", 0, 0, "gbdt|rf|tree",
+	    "gbdt: gradient boosted trees; rf: random forest; tree: one CART tree."),
+	ROW("objective", "application loss", MMQ_P_ENUM, "auto", 0, 0, "auto|regression|binary|multiclass",
+	    "Loss; auto follows the task: squared error, logistic or softmax."),
+	SEARCHED("num_iterations", "n_estimators num_iteration n_iter num_tree num_trees num_round num_rounds nrounds num_boost_round max_iter",
+	    MMQ_P_INT, "100", 1, 100000, "Boosting rounds, or trees of a forest.", 50, 500),
+	SEARCHED("learning_rate", "shrinkage_rate eta", MMQ_P_NUMBER, "0.1", 1e-6, 10, "Factor on each new tree of gbdt.", 0.01, 0.3),
+	ROW("num_leaves", "num_leaf max_leaves max_leaf max_leaf_nodes", MMQ_P_NUMBER_OR_ENUM, "auto", 2, 131072, "auto|unlimited",
+	    "Most leaves of a tree; auto: 31 for gbdt, unlimited for rf and tree."),
+	ROW("max_depth", NULL, MMQ_P_INT, "-1", -1, 100000, NULL, "Most splits from root to leaf; -1 or 0: no limit."),
+	ROW("min_data_in_leaf", "min_child_samples min_samples_leaf min_data_per_leaf min_data", MMQ_P_NUMBER_OR_ENUM, "auto", 0, 1e9, "auto",
+	    "Fewest rows of a leaf; auto: 20 for gbdt, 1 for rf and tree."),
+	ROW("min_sum_hessian_in_leaf", "min_sum_hessian_per_leaf min_sum_hessian min_hessian min_child_weight", MMQ_P_NUMBER, "1e-3", 0, 1e12, NULL,
+	    "Smallest sum of second derivatives of a leaf (gbdt)."),
+	ROW("lambda_l1", "reg_alpha l1_regularization", MMQ_P_NUMBER, "0", 0, 1e12, NULL, "L1 penalty on leaf values (gbdt)."),
+	SEARCHED("lambda_l2", "reg_lambda lambda l2_regularization", MMQ_P_NUMBER, "0", 0, 1e12, "L2 penalty on leaf values (gbdt).", 1e-3, 100),
+	ROW("min_gain_to_split", "min_split_gain gamma", MMQ_P_NUMBER, "0", 0, 1e300, NULL, "A split must gain more than this (gbdt)."),
+	SEARCHED("feature_fraction", "colsample_bytree sub_feature", MMQ_P_NUMBER, "1", 1e-9, 1, "Share of features drawn for each tree (gbdt).", 0.4, 1),
+	SEARCHED("bagging_fraction", "subsample sub_row bagging", MMQ_P_NUMBER, "1", 1e-9, 1,
+	    "Share of rows drawn without replacement, with bagging_freq > 0 (gbdt).", 0.4, 1),
+	ROW("bagging_freq", "subsample_freq", MMQ_P_INT, "0", 0, 1000000, NULL, "Draw new rows every so many rounds; 0: use all rows (gbdt)."),
+	ROW("max_bin", "max_bins", MMQ_P_INT, "255", 2, 255, NULL, "Most bins of a feature, besides the one for missing values."),
+	ROW("min_data_in_bin", NULL, MMQ_P_INT, "3", 1, 1000000, NULL, "Fewest rows of a bin (gbdt; rf and tree take 1)."),
+	ROW("bin_construct_sample_cnt", "subsample_for_bin", MMQ_P_INT, "200000", 1, 1e9, NULL, "Rows that bin borders are chosen from."),
+	ROW("cat_smooth", NULL, MMQ_P_NUMBER, "10", 0, 1e12, NULL, "Pulls the order of rare categories to the middle; rarer ones stay out of sets (gbdt)."),
+	ROW("cat_l2", NULL, MMQ_P_NUMBER, "10", 0, 1e12, NULL, "More L2 for splits on sets of categories (gbdt)."),
+	ROW("max_cat_threshold", NULL, MMQ_P_INT, "32", 1, 254, NULL, "Most categories of the smaller side (gbdt)."),
+	ROW("max_cat_to_onehot", NULL, MMQ_P_INT, "4", 1, 254, NULL, "Up to so many categories: one against the rest (gbdt)."),
+	ROW("min_data_per_group", NULL, MMQ_P_INT, "100", 1, 1e9, NULL, "Fewest rows that a set of categories grows by (gbdt)."),
+	ROW("early_stopping_round", "early_stopping_rounds early_stopping n_iter_no_change", MMQ_P_INT, "0", 0, 100000, NULL,
+	    "Stop after so many rounds without a better validation loss and keep the best; 0: never (gbdt)."),
+	ROW("early_stopping_min_delta", NULL, MMQ_P_NUMBER, "0", 0, 1e300, NULL, "A better loss is better by more than this (gbdt)."),
+	ROW("boost_from_average", NULL, MMQ_P_BOOL, "true", 0, 0, NULL, "Start from the best constant (gbdt)."),
+	ROW("scale_pos_weight", NULL, MMQ_P_NUMBER, "1", 1e-12, 1e12, NULL, "Factor on the weight of class 1 of a binary task."),
+	ROW("criterion", NULL, MMQ_P_ENUM, "auto", 0, 0, "auto|gini|entropy|mse", "Impurity (rf and tree); auto: gini, or mse for regression."),
+	ROW("max_features", "mtry", MMQ_P_NUMBER_OR_ENUM, "auto", 1e-9, 1e9, "auto|sqrt|log2|all",
+	    "Features tried at a node (rf and tree): a count (1 or more), a fraction (below 1) or a rule; auto: sqrt for rf classification, else all."),
+	ROW("bootstrap", NULL, MMQ_P_BOOL, "true", 0, 0, NULL, "Draw each tree's rows with replacement (rf); false: every tree sees all rows."),
+	{ NULL, NULL, MMQ_P_BOOL, NULL, 0, 0, NULL, NULL, 0, 0 },
+};
+
+/* A count that may be a word: UINT32_MAX for "unlimited", otherwise for "auto". */
+static int
+read_count(const struct mmq_params *params, const char *name, uint32_t otherwise, uint32_t *out, struct mmq_err *err)
+{
+	if (!mmq_params_is_number(params, name)) {
+		*out = strcmp(mmq_params_choice(params, name), "auto") == 0 ? otherwise : UINT32_MAX;
+		return 0;
+	}
+	double value = mmq_params_number(params, name);
+	if (value != floor(value)) {
+		char field[96] = "params.";
+		strncat(field, name, sizeof(field) - 8);
+		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, field, "an integer", "%g", value);
+	}
+	*out = (uint32_t)value;
+	return 0;
+}
+
+static int
+read_forest(struct mmq_tree_options *options, const struct mmq_params *params, struct mmq_err *err)
+{
+	const char *word = mmq_params_choice(params, "criterion");
+	bool is_regression = options->task == MMQ_REGRESSION;
+
+	options->criterion = strcmp(word, "mse") == 0 || (strcmp(word, "auto") == 0 && is_regression) ? MMQ_TREE_MSE :
+	    strcmp(word, "entropy") == 0 ? MMQ_TREE_ENTROPY : MMQ_TREE_GINI;
+	if ((options->criterion == MMQ_TREE_MSE) != is_regression)
+		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "params.criterion", is_regression ? "mse for regression" : "gini or entropy for classes",
+		    "%s", word);
+	options->bootstrap = options->kind == MMQ_TREE_RF && mmq_params_bool(params, "bootstrap");
+	if (mmq_params_is_number(params, "max_features")) {
+		options->features_tried = mmq_params_number(params, "max_features");
+		return 0;
+	}
+	word = mmq_params_choice(params, "max_features");
+	options->features_sqrt = strcmp(word, "sqrt") == 0 || (strcmp(word, "auto") == 0 && options->kind == MMQ_TREE_RF && !is_regression);
+	options->features_log2 = strcmp(word, "log2") == 0;
+	return 0;
+}
+
+static int
+check_objective(const struct mmq_tree_options *options, const struct mmq_params *params, struct mmq_err *err)
+{
+	const char *objective = mmq_params_choice(params, "objective");
+	if (strcmp(objective, "auto") != 0 && strcmp(objective, mmq_task_name(options->task)) != 0)
+		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "params.objective", "auto, or the task's own", "%s for a %s task", objective,
+		    mmq_task_name(options->task));
+	static const char *const of_forests[] = { "criterion", "max_features", "bootstrap" };
+	for (size_t i = 0; i < 3 && options->kind == MMQ_TREE_GBDT; i++)
+		if (mmq_params_is_set(params, of_forests[i]))
+			return mmq_err_set(err, MMQ_INVALID_ARGUMENT, "params.%s: belongs to boosting rf or tree, got gbdt", of_forests[i]);
+	return 0;
+}
+
+int
+mmq_tree_options_read(struct mmq_tree_options *options, const struct mmq_fit *fit, struct mmq_err *err)
+{
+	const struct mmq_params *params = fit->params;
+	const char *kind = mmq_params_choice(params, "boosting");
+	int64_t depth = mmq_params_int(params, "max_depth");
+	bool is_gbdt = strcmp(kind, "gbdt") == 0;
+
+	*options = (struct mmq_tree_options){
+		.kind = is_gbdt ? MMQ_TREE_GBDT : strcmp(kind, "rf") == 0 ? MMQ_TREE_RF : MMQ_TREE_SINGLE,
+		.task = fit->task,
+		.seed = fit->seed,
+		.depth_max = depth <= 0 ? UINT32_MAX : (uint32_t)depth,
+		.learning_rate = mmq_params_number(params, "learning_rate"),
+		.min_hessian = mmq_params_number(params, "min_sum_hessian_in_leaf"),
+		.l1 = mmq_params_number(params, "lambda_l1"),
+		.l2 = mmq_params_number(params, "lambda_l2"),
+		.min_gain = mmq_params_number(params, "min_gain_to_split"),
+		.feature_fraction = mmq_params_number(params, "feature_fraction"),
+		.bagging_fraction = mmq_params_number(params, "bagging_fraction"),
+		.bagging_freq = (uint32_t)mmq_params_int(params, "bagging_freq"),
+		.max_bin = (uint32_t)mmq_params_int(params, "max_bin"),
+		.min_data_in_bin = is_gbdt ? (uint32_t)mmq_params_int(params, "min_data_in_bin") : 1,
+		.bin_sample = (uint32_t)mmq_params_int(params, "bin_construct_sample_cnt"),
+		.cat_smooth = mmq_params_number(params, "cat_smooth"),
+		.cat_l2 = mmq_params_number(params, "cat_l2"),
+		.cat_threshold_max = (uint32_t)mmq_params_int(params, "max_cat_threshold"),
+		.cat_onehot_max = (uint32_t)mmq_params_int(params, "max_cat_to_onehot"),
+		.cat_group_min = (uint32_t)mmq_params_int(params, "min_data_per_group"),
+		.early_rounds = (uint32_t)mmq_params_int(params, "early_stopping_round"),
+		.early_delta = mmq_params_number(params, "early_stopping_min_delta"),
+		.start_from_average = mmq_params_bool(params, "boost_from_average"),
+		.positive_weight = fit->task == MMQ_BINARY ? mmq_params_number(params, "scale_pos_weight") : 1.0,
+	};
+	options->trees = options->kind == MMQ_TREE_SINGLE ? 1 : (uint32_t)mmq_params_int(params, "num_iterations");
+	if (read_count(params, "num_leaves", is_gbdt ? 31 : UINT32_MAX, &options->leaves_max, err) == -1 ||
+	    read_count(params, "min_data_in_leaf", is_gbdt ? 20 : 1, &options->min_data, err) == -1 ||
+	    check_objective(options, params, err) == -1)
+		return -1;
+	if (options->min_data == 0)
+		options->min_data = 1;
+	if (options->bagging_freq == 0)
+		options->bagging_fraction = 1.0;
+	return is_gbdt ? 0 : read_forest(options, params, err);
+}
+
+uint32_t
+mmq_tree_features_tried(const struct mmq_tree_options *options, uint32_t columns)
+{
+	double wanted = options->features_sqrt ? floor(sqrt(columns)) : options->features_log2 ? floor(log2(columns)) :
+	    options->features_tried >= 1 ? options->features_tried : options->features_tried > 0 ? floor(options->features_tried * columns) : columns;
+	return wanted < 1 ? 1 : wanted > columns ? columns : (uint32_t)wanted;
+}

@@ -1,0 +1,81 @@
+/* route.c: stable partition of row indices by a split, in blocks so that any number of threads gives the same order. */
+#include <string.h>
+
+#include "engine/tree/grow.h"
+
+enum { BLOCK = 16384 };
+
+struct partition {
+	const uint8_t *column, *first;
+	uint32_t *index, *temp;
+	size_t count;
+	size_t *firsts;  /* per block: how many go to the first child */
+};
+
+/* Branch-free: every index is written to both sides, one cursor moves. The first side stays in place, the second goes to temp. */
+static size_t
+split_range(const uint8_t *column, const uint8_t *first, uint32_t *index, size_t count, uint32_t *temp)
+{
+	size_t a = 0, b = 0;
+	for (size_t i = 0; i < count; i++) {
+		uint32_t r = index[i];
+		uint8_t goes_first = first[column[r]];
+		index[a] = r;
+		temp[b] = r;
+		a += goes_first;
+		b += 1u - goes_first;
+	}
+	return a;
+}
+
+static void
+partition_block(void *arg, size_t block, unsigned thread)
+{
+	struct partition *p = arg;
+	size_t from = block * BLOCK, count = p->count - from < BLOCK ? p->count - from : BLOCK;
+	(void)thread;
+	p->firsts[block] = split_range(p->column, p->first, p->index + from, count, p->temp + from);
+}
+
+/* temp (count). Returns how many went to the first side; they are in front. */
+size_t
+mmq_tree_partition(const uint8_t *column, const uint8_t *first, uint32_t *index, size_t count, uint32_t *temp, struct mmq_pool *pool)
+{
+	enum { BLOCKS_MAX = 1024 };
+	size_t blocks = (count + BLOCK - 1) / BLOCK, firsts[BLOCKS_MAX];
+	if (mmq_pool_threads(pool) == 1 || blocks < 4 || blocks > BLOCKS_MAX) {
+		size_t a = split_range(column, first, index, count, temp);
+		memcpy(index + a, temp, (count - a) * sizeof(*index));
+		return a;
+	}
+	struct partition p = { column, first, index, temp, count, firsts };
+	mmq_pool_run(pool, blocks, partition_block, &p);
+	size_t a = 0, b = 0;
+	for (size_t k = 0; k < blocks; k++) {
+		size_t size = count - k * BLOCK < BLOCK ? count - k * BLOCK : BLOCK;
+		memmove(index + a, index + k * BLOCK, firsts[k] * sizeof(*index));
+		memmove(temp + b, temp + k * BLOCK, (size - firsts[k]) * sizeof(*temp));
+		a += firsts[k];
+		b += size - firsts[k];
+	}
+	memcpy(index + a, temp, b * sizeof(*index));
+	return a;
+}
+
+void
+mmq_tree_route(const struct mmq_grown *tree, const struct mmq_tree_bins *bins, const uint8_t *by_column, size_t rows_total,
+    uint32_t *index, size_t count, uint32_t *temp, struct mmq_leaf *ranges, struct mmq_pool *pool)
+{
+	uint8_t first[MMQ_TREE_BINS_MAX];
+	ranges[0] = (struct mmq_leaf){ .node = 0, .begin = 0, .count = (uint32_t)count };
+	for (uint32_t k = 0; k < tree->nodes_count; k++) {
+		const struct mmq_grown_node *node = &tree->nodes[k];
+		if (node->first == 0)
+			continue;
+		mmq_grown_routes(tree, node, bins, first);
+		uint32_t begin = ranges[k].begin;
+		uint32_t size = (uint32_t)mmq_tree_partition(by_column + (size_t)node->column * rows_total, first, index + begin, ranges[k].count, temp, pool);
+		ranges[node->first] = (struct mmq_leaf){ .node = node->first, .begin = begin, .count = size };
+		ranges[node->first + 1] = (struct mmq_leaf){ .node = node->first + 1, .begin = begin + size, .count = ranges[k].count - size };
+	}
+}

@@ -1,0 +1,159 @@
+/* tree.c: the engine `tree`: gradient boosted trees, random forests and single trees on one set of binned columns.
+ *
+ * This file joins the parts to the engine contract: options.c reads parameters, bins.c codes rows, boost.c and forest.c train,
+ * model*.c keep the trees, walk.c and predict.c answer. A forest's score is its mean prediction: the value, P(class 1) - 0.5 for two
+ * classes, or the class probabilities. */
+#include <math.h>
+#include <stdio.h>
+
+#include "engine/check.h"
+#include "engine/tree/grow.h"
+
+enum {
+	TASKS = MMQ_REGRESSION | MMQ_BINARY | MMQ_MULTICLASS,
+	ACCEPTS = MMQ_ACCEPTS_MISSING | MMQ_ACCEPTS_CATEGORY | MMQ_ACCEPTS_SPARSE | MMQ_ACCEPTS_F64,
+};
+
+static int
+tree_check(const struct mmq_fit *fit, struct mmq_err *err)
+{
+	struct mmq_tree_options options;
+	size_t categories = 0;
+	if (mmq_check_fit(fit, TASKS, ACCEPTS, err) == -1 || mmq_tree_options_read(&options, fit, err) == -1)
+		return -1;
+	for (size_t k = 0; k < fit->train->features_count; k++)
+		categories += fit->train->features[k].kind == MMQ_CATEGORY;
+	if (categories != fit->train->x.codes_cols)
+		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "x.codes_cols", "one column per category feature", "%zu", fit->train->x.codes_cols);
+	if (options.early_rounds > 0 && options.kind == MMQ_TREE_GBDT && fit->valid == NULL)
+		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "params.early_stopping_round", "0 without validation rows", "%u", options.early_rounds);
+	return 0;
+}
+
+static int
+tree_train(void **state_out, const struct mmq_fit *fit, struct mmq_err *err)
+{
+	struct mmq_tree_options options;
+	struct mmq_tree_bins *bins;
+	struct mmq_tree_model *model = NULL;
+
+	*state_out = NULL;
+	if (tree_check(fit, err) == -1 || mmq_tree_options_read(&options, fit, err) == -1 || mmq_tree_bins_new(&bins, fit, &options, err) == -1)
+		return -1;
+	int result = options.kind == MMQ_TREE_GBDT ? mmq_tree_boost(&model, fit, &options, bins, err) :
+	    mmq_tree_forest(&model, fit, &options, bins, err);
+	mmq_tree_bins_destroy(&bins);
+	*state_out = model;
+	return result;
+}
+
+static int
+tree_save(const void *state, struct mmq_part *out, struct mmq_err *err)
+{
+	(void)err;
+	return mmq_tree_model_save(state, out);
+}
+
+static int
+tree_open(void **state_out, const struct mmq_part *in, struct mmq_err *err)
+{
+	struct mmq_tree_model *model;
+	int result = mmq_tree_model_open(&model, in, err);
+	*state_out = model;
+	return result;
+}
+
+static void
+tree_destroy(void **state)
+{
+	struct mmq_tree_model *model = *state;
+	mmq_tree_model_destroy(&model);
+	*state = NULL;
+}
+
+static size_t
+tree_score_cols(const void *state)
+{
+	return ((const struct mmq_tree_model *)state)->outputs;
+}
+
+static size_t
+tree_leaf_cols(const void *state)
+{
+	return ((const struct mmq_tree_model *)state)->trees;
+}
+
+static unsigned
+tree_gives(const void *state)
+{
+	const struct mmq_tree_model *model = state;
+	return MMQ_OUT_SCORE | MMQ_OUT_LEAF | (model->task != MMQ_REGRESSION ? (unsigned)MMQ_OUT_PROBABILITY : 0u);
+}
+
+static size_t
+tree_scratch_bytes(const void *state, size_t rows_max, unsigned wanted)
+{
+	(void)wanted;
+	return mmq_tree_scratch_bytes(state, rows_max);
+}
+
+static int
+tree_predict(const void *state, const struct mmq_batch *x, struct mmq_outputs *out, void *scratch, struct mmq_err *err)
+{
+	const struct mmq_tree_model *model = state;
+	if ((out->wanted & ~tree_gives(state)) != 0)
+		return mmq_err_set(err, MMQ_FAILED_PRECONDITION, "tree: this model gives score%s and leaf only",
+		    model->task != MMQ_REGRESSION ? ", probability" : "");
+	if (mmq_check_batch(x, model->cols, model->codes_cols, ACCEPTS, err) == -1)
+		return -1;
+	mmq_tree_predict(model, x, out, scratch);
+	return 0;
+}
+
+static int
+tree_describe(const void *state, struct mmq_part *out, struct mmq_err *err)
+{
+	static const char *const kinds[] = { "gbdt", "rf", "tree" };
+	const struct mmq_tree_model *model = state;
+	size_t columns = (size_t)model->cols + model->codes_cols;
+	int64_t leaves = 0;
+	(void)err;
+	for (uint32_t k = 0; k < model->nodes; k++)
+		leaves += model->kind[k] == MMQ_NODE_LEAF;
+	mmq_part_put_text(out, "boosting", kinds[model->boosting]);
+	mmq_part_put_int(out, "trees", model->trees);
+	mmq_part_put_int(out, "leaves", leaves);
+	mmq_part_put_int(out, "best_iteration", model->best_iteration);
+	if (isfinite(model->train_loss))
+		mmq_part_put_double(out, "train_loss", model->train_loss);
+	if (isfinite(model->valid_loss))
+		mmq_part_put_double(out, "valid_loss", model->valid_loss);
+	if (model->trees == 0)
+		mmq_part_put_text(out, "warning", "no split met the limits on leaves: the model is a constant");
+	/* In the order of prepared columns: dense or sparse ones, then categories. */
+	mmq_part_put_vector(out, "importance_gain", MMQ_F64, columns, model->gain);
+	mmq_part_put_vector(out, "importance_split", MMQ_F64, columns, model->splits);
+	return 0;
+}
+
+const struct mmq_engine mmq_engine_tree = {
+	.abi = MMQ_ENGINE_ABI,
+	.name = "tree",
+	.summary = "Gradient boosted trees, random forest or one decision tree; missing values and categories as they are.",
+	.tasks = TASKS,
+	.accepts = ACCEPTS,
+	.outputs = MMQ_OUT_SCORE | MMQ_OUT_PROBABILITY | MMQ_OUT_LEAF,
+	.can = MMQ_CAN_WEIGHTS,
+	.params = mmq_tree_params,
+	.check = tree_check,
+	.train = tree_train,
+	.save = tree_save,
+	.open = tree_open,
+	.score_cols = tree_score_cols,
+	.leaf_cols = tree_leaf_cols,
+	.gives = tree_gives,
+	.scratch_bytes = tree_scratch_bytes,
+	.predict = tree_predict,
+	.describe = tree_describe,
+	.destroy = tree_destroy,
+};
