@@ -104,17 +104,29 @@ read_op(struct mmq_head *head, struct mmq_reader *reader, struct mmq_err *err)
 }
 
 static int
-read_id(struct mmq_head *head, struct mmq_reader *reader, struct mmq_err *err)
+read_any_id(struct mmq_reader *reader, const char *field, struct mmq_text *id_out, bool *is_binary_out, struct mmq_err *err)
 {
 	struct mmq_token token;
 	if (!mmq_read(reader, &token))
 		return mmq_want_broken(reader, err);
 	bool is_text = token.type == MMQ_T_STR && token.size >= 1 && token.size <= MMQ_ID_BYTES_MAX;
 	if (!is_text && !(token.type == MMQ_T_BIN && token.size == 16))
-		return mmq_want_refuse(&token, "id", "a string of 1 to 64 bytes, or 16 binary bytes", err);
-	head->id = (struct mmq_text){ token.bytes, token.size };
-	head->id_is_binary = !is_text;
+		return mmq_want_refuse(&token, field, "a string of 1 to 64 bytes, or 16 binary bytes", err);
+	*id_out = (struct mmq_text){ token.bytes, token.size };
+	*is_binary_out = !is_text;
 	return 0;
+}
+
+static int
+read_id(struct mmq_head *head, struct mmq_reader *reader, struct mmq_err *err)
+{
+	return read_any_id(reader, "id", &head->id, &head->id_is_binary, err);
+}
+
+static int
+read_request(struct mmq_head *head, struct mmq_reader *reader, struct mmq_err *err)
+{
+	return read_any_id(reader, "request", &head->request, &head->request_is_binary, err);
 }
 
 static int
@@ -211,6 +223,7 @@ static const struct header_field {
 	{ "v", read_v }, { "op", read_op }, { "id", read_id }, { "model", read_model }, { "version", read_version },
 	{ "deadline_ms", read_deadline }, { "priority", read_priority }, { "durable", read_durable }, { "sink", read_sink },
 	{ "trace", read_trace }, { "key", read_key }, { "wait", read_wait }, { "payload", read_payload }, { "job", read_job },
+	{ "request", read_request },
 };
 
 static const struct header_field *
@@ -301,6 +314,8 @@ check_together(const struct mmq_head *head, bool has_v, unsigned frames, struct 
 	bool is_job_op = head->op == MMQ_OP_JOB_GET || head->op == MMQ_OP_JOB_CANCEL || head->op == MMQ_OP_JOB_WAIT;
 	if (is_job_op && head->job.at == NULL)
 		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "job", "a job id, as train answered it", "nothing");
+	if (head->op == MMQ_OP_CANCEL && head->request.at == NULL)
+		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "request", "the id of the prediction to give up", "nothing");
 	if (frames == 2 && head->payload == MMQ_PAYLOAD_NONE)
 		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "payload", "tensor, csv, jsonl or msgpack: what the second frame holds", "nothing");
 	if (frames == 1 && head->payload != MMQ_PAYLOAD_NONE)
@@ -337,6 +352,10 @@ mmq_peek(struct mmq_head *head, const void *frame, size_t size, unsigned frames,
 	}
 	if (pass.broken)
 		head->id = (struct mmq_text){ NULL, 0 };  /* an unreadable message is answered with id nil */
+	if (head->request.at == NULL) {
+		head->request = head->id;
+		head->request_is_binary = head->id_is_binary;
+	}
 	head->durable |= ops[head->op].journalled;
 	if (first.code == MMQ_OK && check_together(head, pass.has_v, frames, &first) == 0)
 		return 0;

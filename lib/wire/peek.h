@@ -80,6 +80,8 @@ struct mmq_head {
 	bool sink, wait;           /* wait: true unless sent as false */
 	struct mmq_text trace, key;
 	enum mmq_payload payload;
+	struct mmq_text request;   /* cancel: id of the prediction; the request's own id when it was not sent */
+	bool request_is_binary;
 	struct mmq_text job;       /* job.get|cancel|wait: 32 hexadecimal digits; at == NULL: none */
 };
 
