@@ -63,12 +63,12 @@ decide(struct mmq_cells *cells, size_t index, struct mmq_err *err)
 }
 
 static int
-look_at_list(struct mmq_cells *cells, size_t row, uint32_t count, struct mmq_reader *reader, struct mmq_err *err)
+look_at_list(struct mmq_cells *cells, size_t row, uint32_t count, bool may_add, struct mmq_reader *reader, struct mmq_err *err)
 {
 	char place[48], want[64], name[24];
 
 	for (uint32_t i = 0; i < count; i++) {
-		if (i == cells->slots_count && row == 0 && i < MMQ_TRAIN_COLUMNS_MAX) {
+		if (i == cells->slots_count && may_add && i < MMQ_TRAIN_COLUMNS_MAX) {
 			int size = snprintf(name, sizeof(name), "c%u", i);
 			mmq_cells_add(cells, mmq_arena_strndup(&cells->frame->arena, name, (size_t)size), MMQ_FIELD_NUMERIC);
 		}
@@ -106,7 +106,7 @@ look_at_map(struct mmq_cells *cells, uint32_t pairs, struct mmq_reader *reader, 
 int
 mmq_infer_rows(struct mmq_cells *cells, struct mmq_reader reader, size_t rows, struct mmq_err *err)
 {
-	bool is_map = mmq_read_peek(&reader) == MMQ_T_MAP;
+	bool is_map = mmq_read_peek(&reader) == MMQ_T_MAP, has_names = cells->slots_count > 0;
 	struct mmq_token token;
 	char place[48];
 
@@ -117,7 +117,7 @@ mmq_infer_rows(struct mmq_cells *cells, struct mmq_reader reader, size_t rows, s
 			snprintf(place, sizeof(place), "%s[%zu]", cells->form, row);
 			return mmq_err_value(err, MMQ_INVALID_ARGUMENT, place, is_map ? "a map, as the first row" : "a list", "%s", mmq_type_name(token.type));
 		}
-		int rc = is_map ? look_at_map(cells, token.size, &reader, err) : look_at_list(cells, row, token.size, &reader, err);
+		int rc = is_map ? look_at_map(cells, token.size, &reader, err) : look_at_list(cells, row, token.size, row == 0 && !has_names, &reader, err);
 		if (rc == -1)
 			return -1;
 	}
