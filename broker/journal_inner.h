@@ -1,0 +1,58 @@
+/* journal_inner.h: what the journal's files share. journal_sqlite.c owns thread, queue and transactions; journal_rows.c knows the
+ * columns and their checksums; journal_write.c and journal_read.c are the commands and queries on one connection. */
+#ifndef MMQ_BROKER_JOURNAL_INNER_H
+#define MMQ_BROKER_JOURNAL_INNER_H
+
+#include <sqlite3.h>
+
+#include "broker/journal.h"
+#include "util/buf.h"
+
+enum { JOURNAL_FORMAT = 1, JOURNAL_APPLICATION = 0x4d4d514a };   /* "MMQJ" */
+
+enum journal_statement {
+	JS_PUT, JS_FIND_SEQ, JS_FIND_ID, JS_FIND_JOB, JS_CHANGE, JS_BODY_PUT, JS_BODY_GET, JS_BODY_DELETE, JS_ANSWER_PUT, JS_ANSWER_GET,
+	JS_ANSWER_DELETE, JS_GRANT_JOB, JS_GRANT_MAX, JS_GRANT_PUT, JS_SETTING_PUT, JS_SETTING_GET, JS_PRUNE_FIND,
+	JS_PRUNE, JS_LANES, JS_HEADS, JS_LIST, JS_EXPIRED, JS_EXPIRED_NEXT, JS_RESULTS, JS_RESULTS_OLDEST, JS_BEGIN, JS_COMMIT, JS_ROLLBACK,
+	JS_SAVE, JS_SAVE_BACK, JS_SAVE_RELEASE, JOURNAL_STATEMENTS
+};
+
+struct journal_db {
+	sqlite3 *db;
+	sqlite3_stmt *statements[JOURNAL_STATEMENTS];   /* prepared when first used */
+	uint64_t next;                                  /* the next seq or result_seq */
+	uint64_t damaged;
+	char why[MMQ_JOURNAL_MESSAGE];                  /* of the last damage */
+};
+
+/* journal_rows.c */
+int journal_create(struct journal_db *db);                                     /* tables of a new file; an SQLite code */
+int journal_statement(struct journal_db *db, enum journal_statement which, sqlite3_stmt **statement_out); /* reset and unbound */
+void journal_statements_fini(struct journal_db *db);
+int journal_run(struct journal_db *db, enum journal_statement which);         /* one without parameters or rows; SQLITE_OK */
+void journal_bind_row(sqlite3_stmt *statement, const struct mmq_journal_row *row, bool only_changing);
+/* The row that the statement stands on. false: its checksum is wrong; counted, and why names it. */
+bool journal_take_row(struct journal_db *db, sqlite3_stmt *statement, struct mmq_journal_row *row_out);
+/* A body or an answer of a row. SQLITE_OK with *body_out NULL: there is none. SQLITE_CORRUPT: damaged. */
+int journal_put_body(struct journal_db *db, enum journal_statement which, uint64_t seq, const struct mmq_body *body);
+int journal_get_body(struct journal_db *db, enum journal_statement which, uint64_t seq, struct mmq_body **body_out);
+int64_t journal_sum_pair(const char *key, const void *value, size_t size);    /* of a setting */
+int64_t journal_sum_grant(const struct mmq_journal_row *row, uint8_t what, uint32_t number); /* row: tenant, model, job */
+struct mmq_body *journal_body_new(const void *bytes, size_t size, const void *payload, size_t payload_size);
+void journal_release(struct mmq_journal_event *event);                        /* both journals' release */
+
+/* Settings: the journal's own and, as "meta.<key>", those of META. get: the size, 0 for none; SQLITE_CORRUPT when damaged. */
+int journal_setting_put(struct journal_db *db, const char *key, const void *value, size_t size);
+int journal_setting_get(struct journal_db *db, const char *key, void *value_out, size_t capacity, size_t *size_out);
+
+/* journal_write.c: apply one command; its status, numbers and found row go to event. An SQLite code other than SQLITE_OK and
+ * SQLITE_CONSTRAINT ends the transaction. */
+int journal_apply(struct journal_db *db, const struct mmq_journal_command *command, struct mmq_journal_event *event);
+
+/* journal_read.c: answer one query; page is zeroed and has ticket and query set. */
+uint32_t journal_page_limit(const struct mmq_journal_read *read);              /* both journals' limit of rows */
+void journal_query(struct journal_db *db, const struct mmq_journal_read *read, struct mmq_journal_page *page);
+/* One row by id (or job) with its answer when wanted: SQLITE_OK and *row_out NULL when there is none. SQLITE_CORRUPT: damaged. */
+int journal_find(struct journal_db *db, const struct mmq_journal_row *like, bool by_job, bool with_answer, struct mmq_journal_row **row_out);
+
+#endif
