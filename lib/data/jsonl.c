@@ -69,7 +69,7 @@ learn_value(struct jsonl *in, const char *name, const json_t *value, struct mmq_
 		snprintf(what, sizeof(what), "got %s, but earlier lines have %s there", type_names[type], type_names[in->types[col]]);
 		return refuse(in, name, MMQ_INVALID_ARGUMENT, what, err);
 	}
-	if (json_is_integer(value) && llabs(json_integer_value(value)) > 1LL << 53)
+	if (json_is_integer(value) && (json_integer_value(value) > 1LL << 53 || json_integer_value(value) < -(1LL << 53)))
 		return refuse(in, name, MMQ_INVALID_ARGUMENT, "an integer is beyond 2^53, which a number cannot hold exactly", err);
 	if (type == TYPE_TEXT && json_string_length(value) > in->limits->cell_bytes_max)
 		return refuse(in, name, MMQ_RESOURCE_EXHAUSTED, "the string is longer than cell_bytes_max", err);
