@@ -1,0 +1,106 @@
+/* shell.h: the broker's body: sockets, time, disk and bytes around the core.
+ *
+ * One thread: drain the sockets in bursts, hand each message to the core as an event, carry out its actions, tick, submit the
+ * journal batch, sleep until something happens. Nothing here decides anything about requests, leases or workers: the core does.
+ * shell.c is the loop; shell_request.c what clients send; shell_answer.c what they get; shell_work.c the workers' socket;
+ * shell_route.c connections and outboxes; shell_home.c folder, lock, endpoints; sink.c, zap.c the subscribers and the keys. */
+#ifndef MMQ_BROKER_SHELL_H
+#define MMQ_BROKER_SHELL_H
+
+#include <zmq.h>
+
+#include "broker/core.h"
+#include "broker/shell_home.h"
+#include "broker/shell_route.h"
+#include "broker/sink.h"
+#include "broker/zap.h"
+#include "util/buf.h"
+#include "work/frame.h"
+
+enum { SHELL_BURST = 128, SHELL_COPY_MAX = 16384, SHELL_SINK_BYTES_MAX = 65536, SHELL_BATCH_MAX = 1024 };
+
+struct shell_options {
+	char *home, *given[SHELL_SOCKETS], *keys, *journal;
+	int64_t message_bytes_max, work_bytes_max, peers_max, io_threads;
+	int64_t outbox_bytes_max, outbox_bytes_each, outbox_ttl_ms, drain_ms;
+	int64_t heartbeat_ms, lease_ms, adoption_ms, requests_max, bytes_max, strikes_max, retention_hours, durable_max, disk_free_min;
+};
+
+/* Something that happened while actions were carried out; it becomes an event when they are done. */
+struct shell_news {
+	struct shell_news *next;
+	enum mmq_event_kind kind;            /* GONE or UNSENT */
+	uint64_t route;
+	size_t count;
+	struct mmq_lease leases[];
+};
+
+/* The bytes of one received message, or a copy of a piece of one. */
+struct shell_body {
+	struct mmq_body body;                /* first: what the core holds is this */
+	zmq_msg_t parts[2];
+	unsigned parts_count;
+	bool is_whole;                       /* body.bytes is all of parts[0]: it can be sent on without a copy */
+	uint8_t copy[];
+};
+
+struct shell {
+	struct shell_options options;
+	struct shell_home home;
+	struct zap zap;
+	bool has_keys;
+	void *context, *request, *publish, *work;
+	struct sink sink;
+	struct routes clients, workers;
+	const struct mmq_journal_ops *ops;
+	struct mmq_journal *journal;
+	struct mmq_journal_info info;
+	struct mmq_journal_command *batch;
+	size_t batch_count;
+	struct mmq_core *core;
+	uint8_t epoch[MMQ_WORK_EPOCH_BYTES], run[16];
+	int64_t now_us, wall_ms, started_us, keys_us, drain_until_us;
+	struct shell_news *news_first, **news_last;
+	struct mmq_buf out;                  /* scratch for what is packed */
+	struct mmq_arena arena;              /* scratch for lists of one message */
+	bool stopping, draining, failed;
+	struct mmq_err why;                  /* failed: what is said at the end */
+	struct { uint64_t bad_frames, denied, bad_work, sink_references, journal_damaged; } counters;
+};
+
+int mmq_shell_start(void *shell, struct mmq_err *err);
+int mmq_shell_loop(void *shell, struct mmq_err *err);
+void mmq_shell_stop(void *shell);
+int mmq_shell_check(void *shell, struct mmq_err *err);
+
+/* shell.c: give the core one event, carry out what it wants, then what came of that. Fills in the times. */
+void mmq_shell_event(struct shell *shell, struct mmq_core_event *event);
+void mmq_shell_news(struct shell *shell, enum mmq_event_kind kind, uint64_t route, const struct mmq_core_item *items, size_t count);
+
+/* shell_body.c */
+struct shell_body *mmq_shell_body_take(zmq_msg_t *parts, unsigned count);             /* moves one or two frames */
+struct shell_body *mmq_shell_body_copy(const void *bytes, size_t size);
+void mmq_shell_body_send(const struct mmq_body *body, zmq_msg_t *part_out, bool payload); /* without a copy where that is possible */
+void mmq_shell_part(zmq_msg_t *part_out, const struct mmq_buf *buf);
+int mmq_shell_receive(void *socket, zmq_msg_t *parts, unsigned parts_max, unsigned *count_out); /* 0: one message, count may say more than kept */
+void mmq_shell_parts_close(zmq_msg_t *parts, unsigned count);
+
+/* shell_request.c */
+void mmq_shell_request_read(struct shell *shell);
+void mmq_shell_publish_read(struct shell *shell);
+
+/* shell_answer.c, shell_publish.c */
+void mmq_shell_answer(struct shell *shell, const struct mmq_core_answer *answer);
+void mmq_shell_refuse(struct shell *shell, struct route *route, bool envelope, const struct mmq_head *head, const struct mmq_err *err);
+void mmq_shell_put_error(struct mmq_buf *out, const struct mmq_err *err);             /* the map under `error` */
+void mmq_shell_put_id(struct mmq_buf *out, const uint8_t *id, size_t size, bool is_binary);
+unsigned mmq_shell_put_job(struct mmq_buf *out, const struct mmq_core_job *job);      /* key/value pairs; returns how many */
+void mmq_shell_publish(struct shell *shell, const struct mmq_core_publish *publish);
+void mmq_shell_mark(struct shell *shell, const char *tenant, const struct mmq_core_mark *marks, size_t count);
+void mmq_shell_put_status(struct shell *shell, struct mmq_buf *out, unsigned *pairs);
+
+/* shell_work.c */
+void mmq_shell_work_read(struct shell *shell);
+void mmq_shell_work_act(struct shell *shell, const struct mmq_core_action *action);
+
+#endif
