@@ -154,8 +154,6 @@ parts_send(struct routes *routes, const struct route *route, zmq_msg_t *parts, u
 {
 	if (zmq_send(routes->socket, route->id, route->id_size, ZMQ_SNDMORE | ZMQ_DONTWAIT) == -1)
 		return errno == EAGAIN ? ROUTE_WAITS : ROUTE_GONE;
-	if (route->envelope)
-		zmq_send(routes->socket, "", 0, ZMQ_SNDMORE | ZMQ_DONTWAIT);
 	for (unsigned i = 0; i < count; i++)
 		if (zmq_msg_send(&parts[i], routes->socket, ZMQ_DONTWAIT | (i + 1 < count ? ZMQ_SNDMORE : 0)) == -1)
 			return ROUTE_GONE;
@@ -170,12 +168,12 @@ mmq_routes_send(struct routes *routes, struct route *route, zmq_msg_t *parts, un
 
 	for (unsigned i = 0; i < count; i++)
 		bytes += zmq_msg_size(&parts[i]);
-	if (sent == ROUTE_WAITS && (route->mail_bytes + bytes > routes->mail_bytes_each || routes->mail_bytes + bytes > routes->mail_bytes_max)) {
+	if (sent == ROUTE_WAITS && now_us > 0 && (route->mail_bytes + bytes > routes->mail_bytes_each || routes->mail_bytes + bytes > routes->mail_bytes_max)) {
 		routes->lost_full++;
 		sent = ROUTE_FULL;
 	}
 	routes->lost_gone += sent == ROUTE_GONE;
-	if (sent == ROUTE_WAITS) {
+	if (sent == ROUTE_WAITS && now_us > 0) {
 		struct route_mail *mail = mmq_alloc(sizeof *mail);
 
 		mail->expires_us = now_us + routes->mail_ttl_us;

@@ -25,7 +25,6 @@ struct route {
 	struct route *next;          /* of its hash chain, or of the free list */
 	uint32_t hash;
 	uint32_t holds;              /* requests that are not answered yet, or 1 for a worker's session */
-	bool envelope;               /* its messages come with REQ's empty frame, and so do its answers */
 	uint8_t id_size;
 	uint8_t id[255];
 	char tenant[65];
@@ -57,7 +56,8 @@ struct route *mmq_routes_get(struct routes *routes, const void *id, size_t id_si
 struct route *mmq_routes_find(struct routes *routes, uint64_t number);   /* NULL: not there any more */
 void mmq_routes_release(struct routes *routes, struct route *route);     /* forget it if nothing holds it and nothing waits */
 
-/* Send the parts (moved; closed in any case). GONE: no such peer any more; FULL: its outbox has no room. */
+/* Send the parts (moved; closed in any case). now_us is for the outbox; 0: do not keep it there, WAITS then says that nothing
+ * was sent. GONE: no such peer any more; FULL: its outbox has no room. */
 enum route_sent mmq_routes_send(struct routes *routes, struct route *route, zmq_msg_t *parts, unsigned count, int64_t now_us);
 
 /* Try all outboxes again. Returns whether something still waits; gone is called for each route whose peer left. */

@@ -30,7 +30,7 @@ file_write(char path[32], const char *text)
 {
 	int fd;
 
-	strcpy(path, "/tmp/mmq-options-XXXXXX");
+	snprintf(path, 32, "/tmp/mmq-options-XXXXXX");
 	fd = mkstemp(path);
 	assert_int_not_equal(fd, -1);
 	assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
