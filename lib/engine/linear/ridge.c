@@ -282,7 +282,8 @@ mmq_linear_ridge(struct mmq_linear_fit *out, const struct mmq_fit *fit, struct m
 	if (rc == 0) {
 		out->intercept[0] = ridge.y_mean - dot(out->coef, ridge.mean, cols);
 		out->loss = mean_square(&ridge, out);
-		say(fit, 1, 1, out->loss);
+		if (!say(fit, 1, 1, out->loss))
+			rc = mmq_err_set(err, MMQ_CANCELLED, "linear: cancelled at the end");
 	}
 	free(ridge.mean);
 	free(ridge.sums);
