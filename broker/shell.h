@@ -15,6 +15,8 @@
 #include "broker/sink.h"
 #include "broker/zap.h"
 #include "util/buf.h"
+#include "util/mem.h"
+#include "wire/reply.h"
 #include "work/frame.h"
 
 enum { SHELL_BURST = 128, SHELL_COPY_MAX = 16384, SHELL_SINK_BYTES_MAX = 65536, SHELL_BATCH_MAX = 1024 };
@@ -89,15 +91,14 @@ void mmq_shell_parts_close(zmq_msg_t *parts, unsigned count);
 void mmq_shell_request_read(struct shell *shell);
 void mmq_shell_publish_read(struct shell *shell);
 
-/* shell_answer.c, shell_publish.c */
+/* shell_answer.c, shell_publish.c, shell_status.c */
 void mmq_shell_answer(struct shell *shell, const struct mmq_core_answer *answer);
 void mmq_shell_refuse(struct shell *shell, struct route *route, bool envelope, const struct mmq_head *head, const struct mmq_err *err);
-void mmq_shell_put_error(struct mmq_buf *out, const struct mmq_err *err);             /* the map under `error` */
-void mmq_shell_put_id(struct mmq_buf *out, const uint8_t *id, size_t size, bool is_binary);
-unsigned mmq_shell_put_job(struct mmq_buf *out, const struct mmq_core_job *job);      /* key/value pairs; returns how many */
+struct mmq_head mmq_shell_head(const uint8_t *id, size_t size, bool is_binary);       /* a head that holds nothing but an id */
+unsigned mmq_shell_put_job(struct mmq_buf *out, const struct mmq_core_job *job);      /* keys and values; returns how many pairs */
 void mmq_shell_publish(struct shell *shell, const struct mmq_core_publish *publish);
 void mmq_shell_mark(struct shell *shell, const char *tenant, const struct mmq_core_mark *marks, size_t count);
-void mmq_shell_put_status(struct shell *shell, struct mmq_buf *out, unsigned *pairs);
+void mmq_shell_put_status(struct shell *shell, struct mmq_buf *out, const struct mmq_head *head);
 
 /* shell_work.c */
 void mmq_shell_work_read(struct shell *shell);

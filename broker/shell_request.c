@@ -103,7 +103,7 @@ keep_find(const struct mmq_body *body)
 	return mmq_peek_find(body->bytes, body->size, "keep", &reader) && mmq_read(&reader, &token) && token.type == MMQ_T_BOOL && token.boolean;
 }
 
-/* Hand an accepted header to the core. Takes the body in any case. route NULL: pushed. */
+/* Hand an accepted header to the core, which takes the body. -1: one of its keys is wrong; the body is still the caller's. route NULL: pushed. */
 static int
 request_give(struct shell *shell, struct route *route, bool envelope, const char *tenant, const struct mmq_head *head,
     struct shell_body *own, struct mmq_err *err)
@@ -112,10 +112,8 @@ request_give(struct shell *shell, struct route *route, bool envelope, const char
 	struct mmq_core_request *request = &event.request;
 	struct mmq_core_query query;
 
-	if (query_read(head, &own->body, &query, err) == -1) {
-		own->body.release(&own->body);
+	if (query_read(head, &own->body, &query, err) == -1)
 		return -1;
-	}
 	request->route = route == NULL ? 0 : route->number;
 	request->tag = envelope;
 	request->tenant = tenant;
@@ -172,6 +170,7 @@ request_read(struct shell *shell, zmq_msg_t *parts, unsigned count)
 	struct route *route;
 	const char *tenant;
 	uint64_t number;
+	bool taken;
 
 	if (count < 2) {
 		mmq_shell_parts_close(parts, kept);
@@ -188,12 +187,14 @@ request_read(struct shell *shell, zmq_msg_t *parts, unsigned count)
 	 * small that libzmq keeps it inside the message itself. Such a header is read again where it now lies. */
 	if (own != NULL && own->body.size <= 64)
 		mmq_peek(&head, own->body.bytes, own->body.size, own->parts_count, NULL);
+	taken = own != NULL;
 	if (own == NULL || request_give(shell, route, envelope, tenant, &head, own, &err) == -1) {
 		shell->counters.bad_frames++;
-		head.id.at = own == NULL ? head.id.at : NULL;
 		mmq_shell_refuse(shell, route, envelope, &head, &err);
+		if (own != NULL)
+			own->body.release(&own->body);
 	}
-	mmq_shell_parts_close(parts, own == NULL ? kept : first);
+	mmq_shell_parts_close(parts, taken ? first : kept);
 	route = mmq_routes_find(&shell->clients, number);
 	if (route != NULL)
 		mmq_routes_release(&shell->clients, route);
@@ -233,6 +234,7 @@ mmq_shell_publish_read(struct shell *shell)
 			shell->counters.bad_frames++;
 		} else if (request_give(shell, NULL, false, tenant, &head, own, &err) == -1) {
 			shell->counters.bad_frames++;
+			own->body.release(&own->body);
 		}
 	}
 }
