@@ -25,6 +25,12 @@ struct journal_db {
 	char why[MMQ_JOURNAL_MESSAGE];                  /* of the last damage */
 };
 
+/* journal_file.c: each -1 with err. lock: exclusive, on a local disk, held until *lock_fd_out is closed (also on failure, if not -1).
+ * format: makes the tables of a new file, refuses a newer or foreign one. start: reads the settings, counts this start durably. */
+int journal_file_lock(const char *path, int *lock_fd_out, struct mmq_err *err);
+int journal_file_format(struct journal_db *db, const struct mmq_journal_options *options, struct mmq_err *err);
+int journal_file_start(struct journal_db *db, const char *path, struct mmq_journal_info *info, struct mmq_err *err);
+
 /* journal_rows.c */
 int journal_create(struct journal_db *db);                                     /* tables of a new file; an SQLite code */
 int journal_statement(struct journal_db *db, enum journal_statement which, sqlite3_stmt **statement_out); /* reset and unbound */

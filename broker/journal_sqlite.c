@@ -12,9 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/file.h>
 #include <sys/statvfs.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <sodium.h>
@@ -384,102 +382,6 @@ sqlite_get_meta(struct mmq_journal *journal, const char *key, char *value_out, s
 
 /* ---- Opening and closing ----------------------------------------------------------------------------------------- */
 
-static int
-refuse_network(int fd, const char *path, struct mmq_err *err)
-{
-	static const struct { unsigned long magic; const char *name; } kinds[] = { { 0x6969, "NFS" }, { 0x517b, "SMB" }, { 0xff534d42, "CIFS" },
-		{ 0xfe534d42, "SMB2" }, { 0x00c36400, "Ceph" }, { 0x5346414f, "AFS" } };
-	struct statfs fs;
-
-	if (fstatfs(fd, &fs) == -1)
-		return mmq_err_set(err, MMQ_UNAVAILABLE, "journal '%s': %s", path, strerror(errno));
-	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
-		if (((unsigned long)fs.f_type & 0xffffffff) == kinds[i].magic)
-			return mmq_err_set(err, MMQ_FAILED_PRECONDITION, "journal '%s' lies on %s; it needs a local disk", path, kinds[i].name);
-	return 0;
-}
-
-/* A lock beside the file: a second descriptor on the file itself would drop SQLite's own locks when closed. */
-static int
-take_lock(struct mmq_journal *journal, struct mmq_err *err)
-{
-	char *lock_path = sqlite3_mprintf("%s.lock", journal->path);
-
-	journal->lock_fd = open(lock_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	int failed = errno;
-	sqlite3_free(lock_path);
-	if (journal->lock_fd == -1)
-		return mmq_err_set(err, MMQ_UNAVAILABLE, "journal '%s': %s", journal->path, strerror(failed));
-	if (flock(journal->lock_fd, LOCK_EX | LOCK_NB) == -1)
-		return mmq_err_set(err, MMQ_FAILED_PRECONDITION, "journal '%s' is in use by another process", journal->path);
-	return refuse_network(journal->lock_fd, journal->path, err);
-}
-
-static int
-read_int(struct journal_db *db, const char *pragma, int *value_out)
-{
-	sqlite3_stmt *statement;
-	int code = sqlite3_prepare_v2(db->db, pragma, -1, &statement, NULL);
-
-	if (code == SQLITE_OK && (code = sqlite3_step(statement)) == SQLITE_ROW) {
-		*value_out = sqlite3_column_int(statement, 0);
-		code = SQLITE_OK;
-	}
-	sqlite3_finalize(statement);
-	return code;
-}
-
-/* Make the tables of a new file, or check that an old one is ours and not newer. */
-static int
-check_format(struct mmq_journal *journal, const struct mmq_journal_options *options, struct mmq_err *err)
-{
-	struct journal_db *db = &journal->db;
-	int application = 0, format = 0, tables = 0;
-	char marks[128];
-
-	if (read_int(db, "PRAGMA application_id", &application) != SQLITE_OK || read_int(db, "PRAGMA user_version", &format) != SQLITE_OK ||
-	    read_int(db, "SELECT count(*) FROM sqlite_schema", &tables) != SQLITE_OK)
-		return mmq_err_set(err, MMQ_DATA_LOSS, "journal '%s': %s", journal->path, sqlite3_errmsg(db->db));
-	if (tables == 0 && application == 0) {
-		uint64_t one = 1;
-		snprintf(marks, sizeof(marks), "PRAGMA application_id = %d; PRAGMA user_version = %d", JOURNAL_APPLICATION, JOURNAL_FORMAT);
-		if (journal_run(db, JS_BEGIN) != SQLITE_OK || sqlite3_exec(db->db, marks, NULL, NULL, NULL) != SQLITE_OK || journal_create(db) != SQLITE_OK ||
-		    journal_setting_put(db, "id", options->random, 16) != SQLITE_OK || journal_setting_put(db, "next", &one, sizeof(one)) != SQLITE_OK ||
-		    journal_setting_put(db, "fingerprint_key", options->random + 16, 32) != SQLITE_OK || journal_run(db, JS_COMMIT) != SQLITE_OK)
-			return mmq_err_set(err, MMQ_UNAVAILABLE, "journal '%s': cannot be made: %s", journal->path, sqlite3_errmsg(db->db));
-		return 0;
-	}
-	if (application != JOURNAL_APPLICATION)
-		return mmq_err_set(err, MMQ_FAILED_PRECONDITION, "journal '%s' is another program's database", journal->path);
-	if (format > JOURNAL_FORMAT)
-		return mmq_err_set(err, MMQ_FAILED_PRECONDITION, "journal '%s' has format %d, this program knows up to %d: use a newer modelmq",
-		    journal->path, format, JOURNAL_FORMAT);
-	return 0;
-}
-
-/* Read the journal's own settings and count this start, on disk before open returns. */
-static int
-begin_start(struct mmq_journal *journal, struct mmq_journal_info *info, struct mmq_err *err)
-{
-	struct journal_db *db = &journal->db;
-	size_t id_size, key_size, next_size, start_size;
-	int pending = 0;
-
-	memset(info, 0, sizeof(*info));
-	if (journal_setting_get(db, "id", info->id, sizeof(info->id), &id_size) != SQLITE_OK || id_size != sizeof(info->id) ||
-	    journal_setting_get(db, "fingerprint_key", info->fingerprint_key, sizeof(info->fingerprint_key), &key_size) != SQLITE_OK ||
-	    key_size != sizeof(info->fingerprint_key) || journal_setting_get(db, "next", &db->next, sizeof(db->next), &next_size) != SQLITE_OK ||
-	    next_size != sizeof(db->next) || journal_setting_get(db, "start", &info->start, sizeof(info->start), &start_size) != SQLITE_OK)
-		return mmq_err_set(err, MMQ_DATA_LOSS, "journal '%s': its settings are damaged", journal->path);
-	info->start++;
-	if (journal_setting_put(db, "start", &info->start, sizeof(info->start)) != SQLITE_OK)
-		return mmq_err_set(err, MMQ_UNAVAILABLE, "journal '%s': cannot be written: %s", journal->path, sqlite3_errmsg(db->db));
-	if (read_int(db, "SELECT count(*) FROM request WHERE state = 0", &pending) != SQLITE_OK)
-		return mmq_err_set(err, MMQ_DATA_LOSS, "journal '%s': %s", journal->path, sqlite3_errmsg(db->db));
-	info->pending = (uint64_t)pending;
-	return 0;
-}
-
 static void
 journal_free(struct mmq_journal *journal)
 {
@@ -526,7 +428,7 @@ sqlite_open(struct mmq_journal **journal_out, const struct mmq_journal_options *
 		mmq_err_set(err, MMQ_UNAVAILABLE, "journal: no descriptor or no random numbers: %s", strerror(errno));
 		goto fail;
 	}
-	if (take_lock(journal, err) == -1)
+	if (journal_file_lock(journal->path, &journal->lock_fd, err) == -1)
 		goto fail;
 	int fd = open(journal->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);   /* for the mode; SQLite would make it readable by others */
 	if (fd == -1) {
@@ -541,7 +443,7 @@ sqlite_open(struct mmq_journal **journal_out, const struct mmq_journal_options *
 	}
 	sqlite3_extended_result_codes(journal->db.db, 0);
 	sqlite3_wal_hook(journal->db.db, on_wal, journal);
-	if (check_format(journal, options, err) == -1 || begin_start(journal, info_out, err) == -1)
+	if (journal_file_format(&journal->db, options, err) == -1 || journal_file_start(&journal->db, options->path, info_out, err) == -1)
 		goto fail;
 	journal->has_reserve = access(journal->reserve_path, F_OK) == 0;
 	reserve_make(journal);

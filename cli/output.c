@@ -163,9 +163,9 @@ cli_time(int64_t wall_ms, char text_out[32])
 	time_t seconds = (time_t)(wall_ms / 1000);
 	struct tm parts;
 
-	if (wall_ms == 0 || localtime_r(&seconds, &parts) == NULL)
-		return strcpy(text_out, "-");
-	strftime(text_out, 32, "%Y-%m-%d %H:%M:%S", &parts);
+	snprintf(text_out, 32, "-");
+	if (wall_ms != 0 && localtime_r(&seconds, &parts) != NULL)
+		strftime(text_out, 32, "%Y-%m-%d %H:%M:%S", &parts);
 	return text_out;
 }
 

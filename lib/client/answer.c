@@ -134,7 +134,7 @@ mmq_answer_from_bytes(const void *bytes, size_t size, const char *topic, size_t 
 		memcpy(answer->id, token.bytes, token.size);
 	answer->is_ok = mmq_answer_flag(answer, "ok", topic != NULL);
 	if (answer->is_ok) {
-		strcpy(answer->code, "OK");
+		snprintf(answer->code, sizeof(answer->code), "OK");
 		return answer;
 	}
 	const char *code = mmq_answer_text(answer, "error.code"), *message = mmq_answer_text(answer, "error.message");

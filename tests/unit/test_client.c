@@ -1,4 +1,5 @@
 /* test_client.c: the C client against a small service in a thread: answers, timeouts, restarts, push, sink, wrong messages. */
+#include <errno.h>
 #include <math.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -91,7 +92,10 @@ router_new(struct service *service)
 	int linger = 1000;
 
 	zmq_setsockopt(router, ZMQ_LINGER, &linger, sizeof(linger));
-	assert_int_equal(zmq_bind(router, service->endpoint), 0);
+	for (int tries = 0; zmq_bind(router, service->endpoint) == -1; tries++) {
+		assert_true(zmq_errno() == EADDRINUSE && tries < 1000);   /* an old socket of that port is about to go */
+		zmq_poll(NULL, 0, 5);
+	}
 	return router;
 }
 
@@ -106,7 +110,6 @@ service_run(void *arg)
 		if (dies && service->swallow == 0) {
 			dies = false;
 			zmq_close(router);
-			usleep(100000);   /* the unlinked socket file must be gone before the next bind */
 			router = router_new(service);
 		}
 	}
@@ -119,16 +122,20 @@ service_start(struct service *service, int swallow)
 {
 	strcpy(service->folder, "/tmp/mmq-client-XXXXXX");
 	assert_non_null(mkdtemp(service->folder));
-	snprintf(service->endpoint, sizeof(service->endpoint), "ipc://%s/request", service->folder);
 	snprintf(service->publish, sizeof(service->publish), "ipc://%s/publish", service->folder);
 	snprintf(service->sink, sizeof(service->sink), "ipc://%s/sink", service->folder);
+	service->context = zmq_ctx_new();
+	snprintf(service->endpoint, sizeof(service->endpoint), "tcp://127.0.0.1:*");
+	void *router = router_new(service);
+	size_t endpoint_size = sizeof(service->endpoint);
+	zmq_getsockopt(router, ZMQ_LAST_ENDPOINT, service->endpoint, &endpoint_size);
+	zmq_close(router);   /* the thread binds the same port anew */
 	char path[128];
 	snprintf(path, sizeof(path), "%s/endpoints", service->folder);
 	FILE *file = fopen(path, "w");
 	assert_non_null(file);
 	fprintf(file, "request=%s\npublish=%s\nsink=%s\nwork=ipc://none\n", service->endpoint, service->publish, service->sink);
 	fclose(file);
-	service->context = zmq_ctx_new();
 	service->swallow = swallow;
 	service->seen = 0;
 	assert_int_equal(pthread_create(&service->thread, NULL, service_run, service), 0);
