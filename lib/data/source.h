@@ -27,7 +27,8 @@ struct mmq_source {
 	size_t names_count;
 	size_t width;                      /* libsvm: columns; 0: the largest index */
 	struct mmq_data_limits limits;
-	const struct mmq_schema *schema;   /* borrowed; known kinds, or NULL */
+	const struct mmq_schema *schema;   /* borrowed; kinds that are set: the request's for training, the model's for predicting, so that
+	                                      "007" of a categorical column is the same text in both; NULL: all inferred */
 };
 
 void mmq_source_init(struct mmq_source *source);   /* default limits */
