@@ -55,7 +55,7 @@ def train_request(entry, folder):
     elif rule["kind"] == "modulo":
         request["split"] = {"kind": "modulo"}
     else:
-        request["split"] = {"kind": "head", "train": rule["train_rows"]}
+        request["split"] = {"kind": "head", "rows": rule["train_rows"]}
     if entry["task"] != "regression":
         request["task"] = "classification"
     return request

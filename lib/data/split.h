@@ -17,6 +17,7 @@ enum { MMQ_SPLIT_COLUMN_MAX = 127, MMQ_SPLIT_FOLDS_MAX = 100 };
 struct mmq_split_spec {
 	enum mmq_split_kind kind;
 	uint64_t seed;
+	bool valid_is_set;     /* the request said how large valid is; else nobody may need it */
 	double valid, test;    /* shares of all rows, >= 0, sum < 1. COLUMN: only valid is used, and only if no row says "valid" */
 	size_t head_rows;      /* HEAD: the first so many rows are not test; 0: from test */
 	size_t modulo;         /* MODULO: row i is test when i % modulo == modulo - 1; 0: round(1 / test) */

@@ -60,6 +60,7 @@ read_key(struct mmq_split_spec *spec, const struct mmq_token *key, const struct 
 			return refuse(err, "split.seed", "an integer of 0 or more", token);
 		spec->seed = (uint64_t)token->i;
 	} else if (mmq_read_is(key, "valid")) {
+		spec->valid_is_set = true;
 		return read_share(&spec->valid, "split.valid", token, err);
 	} else if (mmq_read_is(key, "test")) {
 		return read_share(&spec->test, "split.test", token, err);

@@ -1,0 +1,102 @@
+/* job_inner.h: one training from the inside: what the phases share. */
+#ifndef TRAINER_JOB_INNER_H
+#define TRAINER_JOB_INNER_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "data/frame.h"
+#include "data/metric.h"
+#include "data/schema.h"
+#include "data/source.h"
+#include "data/split.h"
+#include "data/target.h"
+#include "math/pool.h"
+#include "model/model.h"
+#include "trainer/job.h"
+#include "wire/peek.h"
+#include "wire/request.h"
+
+enum mmq_phase { MMQ_PHASE_READ, MMQ_PHASE_PREPARE, MMQ_PHASE_FIT, MMQ_PHASE_EVALUATE, MMQ_PHASE_PUBLISH, MMQ_PHASES };
+
+/* Where some rows came from, for the card. */
+struct mmq_job_source {
+	char *file;                            /* NULL: they came with the request */
+	uint8_t hash[MMQ_SOURCE_HASH_BYTES];
+	size_t rows;
+};
+
+struct mmq_job {
+	struct mmq_work_item *item;
+	struct mmq_job_options options;
+
+	/* Shared between the two threads, under lock. */
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t answered;
+	struct mmq_buf progress;               /* one packed map; size 0: nothing new */
+	bool ask_is_new, ask_is_answered;
+	enum mmq_grant_kind ask_kind;
+	uint32_t ask_above, ask_number;
+	struct mmq_err ask_err;
+	bool is_done;
+	atomic_int cancel_code;                /* enum mmq_code; MMQ_OK: go on */
+
+	/* The compute thread's own. */
+	enum mmq_phase phase;
+	double phase_done;                     /* 0..1 of this phase */
+	int64_t begun_us, phase_begun_us, reported_us;
+	int64_t phase_ms[MMQ_PHASES];
+	struct mmq_head head;
+	struct mmq_train_request request;
+	struct mmq_frame frame, test_frame;    /* test_frame is used when the request brings its own test rows */
+	struct mmq_job_source source, test_source;
+	struct mmq_schema schema;              /* of the whole frame, roles included */
+	char *target;
+	enum mmq_task task;
+	bool task_is_inferred;
+	char task_why[128];
+	struct mmq_classes classes;
+	uint32_t positive;
+	double *y, *test_y;                    /* (rows) class codes or values */
+	float *weight;                         /* (rows); NULL: all 1 */
+	struct mmq_split_spec split_spec;
+	struct mmq_split split;
+	const struct mmq_engine *engine;
+	struct mmq_params *params;
+	struct mmq_pool *pool;
+	struct mmq_model *model;
+	struct mmq_buf warnings;               /* one a line */
+	struct mmq_metrics test, valid, train; /* rows 0: not measured */
+	struct mmq_buf gates;                  /* packed list of what was held against the metrics; size 0: none asked for */
+	double fit_fraction_from, fit_fraction_to; /* which part of the phase the fit that runs now is: several with folds and refit */
+	uint32_t version;
+	char alias[MMQ_NAME_MAX + 1];          /* "" : none */
+	struct mmq_buf result;                 /* what the answer shows */
+	struct mmq_err err;
+};
+
+/* job.c */
+bool mmq_job_report(struct mmq_job *job, double phase_done, const struct mmq_progress_state *fit); /* false: stop now */
+int mmq_job_check_cancel(struct mmq_job *job, struct mmq_err *err);   /* -1 with the code that cancel brought */
+/* Ask the broker for a number and wait for it. */
+int mmq_job_ask(struct mmq_job *job, enum mmq_grant_kind kind, uint32_t above, uint32_t *number_out, struct mmq_err *err);
+
+/* The phases, in order. */
+int mmq_job_read(struct mmq_job *job, struct mmq_err *err);       /* job_read.c: request, files, schema, target */
+int mmq_job_prepare(struct mmq_job *job, struct mmq_err *err);    /* job_prepare.c: parameters, split, weights */
+int mmq_job_fit(struct mmq_job *job, struct mmq_err *err);        /* job_fit.c */
+int mmq_job_evaluate(struct mmq_job *job, struct mmq_err *err);   /* job_evaluate.c: metrics, gates, refit */
+int mmq_job_publish(struct mmq_job *job, struct mmq_err *err);    /* job_publish.c: card, version, alias, result */
+
+/* job_fit.c: one fit on these rows; progress covers from..to of the phase. */
+int mmq_job_fit_rows(struct mmq_job *job, struct mmq_model **model_out, const uint32_t *rows, size_t rows_count, const uint32_t *valid,
+    size_t valid_count, double from, double to, struct mmq_err *err);
+/* job_evaluate.c: metrics of a model on these rows of frame (all if rows == NULL); y and weight are by frame row. */
+int mmq_job_measure(struct mmq_job *job, const struct mmq_model *model, const struct mmq_frame *frame, const double *y, const float *weight,
+    const uint32_t *rows, size_t rows_count, struct mmq_metrics *out, struct mmq_err *err);
+/* job_card.c: the card as a msgpack map; the result as the answer shows it. */
+void mmq_job_put_card(const struct mmq_job *job, struct mmq_buf *out);
+void mmq_job_put_result(const struct mmq_job *job, struct mmq_buf *out);
+
+#endif
