@@ -2,6 +2,7 @@
 #include "engine/tree/options.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #define ROW(name, aliases, type, def, min, max, choices, doc) { name, aliases, type, def, min, max, choices, doc, 0, 0 }
@@ -98,8 +99,11 @@ check_objective(const struct mmq_tree_options *options, const struct mmq_params 
 		    mmq_task_name(options->task));
 	static const char *const of_forests[] = { "criterion", "max_features", "bootstrap" };
 	for (size_t i = 0; i < 3 && options->kind == MMQ_TREE_GBDT; i++)
-		if (mmq_params_is_set(params, of_forests[i]))
-			return mmq_err_set(err, MMQ_INVALID_ARGUMENT, "params.%s: belongs to boosting rf or tree, got gbdt", of_forests[i]);
+		if (mmq_params_is_set(params, of_forests[i])) {
+			char field[64];
+			snprintf(field, sizeof(field), "params.%s", of_forests[i]);
+			return mmq_err_value(err, MMQ_INVALID_ARGUMENT, field, "boosting rf or tree with it", "boosting gbdt");
+		}
 	return 0;
 }
 
