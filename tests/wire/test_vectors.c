@@ -13,29 +13,10 @@
 #include <jansson.h>
 
 #include "mpack/writer.h"
+#include "tests/wire/vectors.h"
 #include "wire/reply.h"
 #include "wire/request.h"
 #include "wire/values.h"
-
-struct bytes {
-	uint8_t *at;
-	size_t size;
-};
-
-/* An exact heap block, so that the sanitizers see the first byte read past it. */
-static struct bytes
-from_hex(const char *hex)
-{
-	size_t size = strlen(hex) / 2;
-	struct bytes bytes = { malloc(size > 0 ? size : 1), size };
-
-	for (size_t i = 0; i < size; i++) {
-		unsigned value = 0;
-		assert_int_equal(sscanf(hex + 2 * i, "%2x", &value), 1);
-		bytes.at[i] = (uint8_t)value;
-	}
-	return bytes;
-}
 
 static void pack(struct mmq_buf *buf, const json_t *value);
 
@@ -101,48 +82,6 @@ pack(struct mmq_buf *buf, const json_t *value)
 		mmq_put_bool(buf, json_is_true(value));
 	} else {
 		mmq_put_nil(buf);
-	}
-}
-
-static json_t *
-load(const char *path)
-{
-	json_error_t error;
-	json_t *root = json_load_file(path, JSON_ALLOW_NUL, &error);
-	if (root == NULL)
-		fail_msg("%s:%d: %s", path, error.line, error.text);
-	return root;
-}
-
-static enum mmq_field_kind
-kind_of(const char *name)
-{
-	int kind = MMQ_FIELD_NUMERIC;
-	while (strcmp(mmq_field_kind_name((enum mmq_field_kind)kind), name) != 0)
-		kind++;
-	return (enum mmq_field_kind)kind;
-}
-
-static void
-make_schema(struct mmq_schema *schema, const json_t *models, const char *name)
-{
-	const json_t *model = json_object_get(models, name);
-	json_t *field;
-	size_t i, axis;
-
-	assert_non_null(model);
-	mmq_schema_init(schema);
-	schema->sparse_cols = (size_t)json_integer_value(json_object_get(model, "sparse_cols"));
-	json_array_foreach(json_object_get(model, "fields"), i, field) {
-		struct mmq_field *to = mmq_schema_add(schema, json_string_value(json_object_get(field, "name")),
-		    kind_of(json_string_value(json_object_get(field, "kind"))), MMQ_ROLE_FEATURE);
-		const json_t *shape = json_object_get(field, "shape");
-		to->required = json_is_true(json_object_get(field, "required"));
-		to->rank = (uint32_t)json_array_size(shape);
-		for (axis = 0; axis < to->rank; axis++) {
-			to->shape[axis] = (uint32_t)json_integer_value(json_array_get(shape, axis));
-			to->width *= to->shape[axis];
-		}
 	}
 }
 
@@ -330,12 +269,12 @@ static void
 test_requests_have_the_outcome_their_vector_states(void **state)
 {
 	static const char *const files[] = { "schemas/vectors/requests.json", "schemas/vectors/values.json", "schemas/vectors/bad.json" };
-	json_t *models = load("schemas/vectors/models.json"), *vector;
+	json_t *models = load_vectors("schemas/vectors/models.json"), *vector;
 	size_t i, count = 0;
 	(void)state;
 
 	for (size_t f = 0; f < 3; f++) {
-		json_t *vectors = load(files[f]);
+		json_t *vectors = load_vectors(files[f]);
 		json_array_foreach(vectors, i, vector) {
 			print_message("%s\n", json_string_value(json_object_get(vector, "name")));
 			replay_request(vector, models);
@@ -357,7 +296,7 @@ test_our_packer_makes_the_same_bytes(void **state)
 	(void)state;
 
 	for (size_t f = 0; f < 4; f++) {
-		json_t *vectors = load(files[f]);
+		json_t *vectors = load_vectors(files[f]);
 		json_array_foreach(vectors, i, vector)
 			if (json_object_get(vector, "decoded") != NULL)
 				check_packing(vector);
@@ -368,7 +307,7 @@ test_our_packer_makes_the_same_bytes(void **state)
 static void
 test_answers_are_read_and_errors_written_again(void **state)
 {
-	json_t *vectors = load("schemas/vectors/answers.json"), *vector;
+	json_t *vectors = load_vectors("schemas/vectors/answers.json"), *vector;
 	size_t i;
 	(void)state;
 
