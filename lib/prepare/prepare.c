@@ -32,13 +32,14 @@ to_float(double value)
 	return value > FLT_MAX ? FLT_MAX : value < -FLT_MAX ? -FLT_MAX : (float)value;
 }
 
+/* At least one byte, so that memory for no columns is still not NULL. */
 static void *
 reserve(void *memory, size_t *bytes, size_t need)
 {
-	if (need <= *bytes)
+	if (memory != NULL && need <= *bytes)
 		return memory;
 	free(memory);
-	*bytes = need + need / 4;
+	*bytes = need + need / 4 + 1;
 	return mmq_aligned(*bytes);
 }
 

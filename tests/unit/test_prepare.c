@@ -170,6 +170,21 @@ test_unseen_categories(void **unused)
 	fixture_fini(&g);
 }
 
+static void
+test_only_categories_need_no_dense_columns(void **unused)
+{
+	struct fixture f;
+
+	(void)unused;
+	fixture_read(&f, "c\na\nb\na\n", NULL);
+	fit_apply(&f, TREE, MMQ_F32);
+	assert_int_equal(f.out.batch.cols, 0);
+	assert_null(f.out.batch.dense);
+	assert_null(f.out.batch.row_start);
+	assert_true(f.out.batch.codes[0] == 0 && f.out.batch.codes[1] == 1 && f.out.batch.codes[2] == 0);
+	fixture_fini(&f);
+}
+
 /* Every value of a batch of one or more rows as doubles, dense or CSR, with codes: (rows, cols + codes_cols). */
 static void
 flatten(const struct mmq_batch *x, double *out)
@@ -463,6 +478,7 @@ main(void)
 		cmocka_unit_test(test_numbers_are_imputed_flagged_and_standardised_as_sklearn),
 		cmocka_unit_test(test_trees_get_numbers_gaps_and_codes_as_they_are),
 		cmocka_unit_test(test_unseen_categories),
+		cmocka_unit_test(test_only_categories_need_no_dense_columns),
 		cmocka_unit_test(test_rows_alone_equal_rows_together_and_saved_equals_fitted),
 		cmocka_unit_test(test_images_share_one_scale),
 		cmocka_unit_test(test_text_hash_equals_sklearn),
