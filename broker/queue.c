@@ -1,0 +1,207 @@
+/* queue.c: who waits, and whose turn it is. Lane = (tenant, kind of work, priority, model, version), first in first out.
+ *
+ * Deficit round robin over the tenants (Shreedhar and Varghese 1995), its cost the estimated microseconds of work. Within a tenant the lane whose
+ * head has the highest priority + waited / ageing goes first. Written as arrival - priority * ageing this does not change while
+ * the head waits, so that a heap finds it however many lanes there are. */
+#include "broker/core_inner.h"
+
+#include <stdlib.h>
+
+struct core_tenant *
+core_tenant_get(struct mmq_core *core, const char *name)
+{
+	struct core_tenant *tenant, *before = NULL;
+
+	for (tenant = core->tenants; tenant != NULL; before = tenant, tenant = tenant->next)
+		if (strcmp(tenant->name, name) == 0)
+			break;
+	if (tenant != NULL) {
+		if (before != NULL) { /* to the front: one tenant often comes in a burst */
+			before->next = tenant->next;
+			tenant->next = core->tenants;
+			core->tenants = tenant;
+		}
+		return tenant;
+	}
+	if (core->tenants_count >= core->limits.tenants_max || strlen(name) >= sizeof tenant->name)
+		return NULL;
+	tenant = mmq_alloc(sizeof *tenant);
+	memcpy(tenant->name, name, strlen(name) + 1);
+	for (int i = 0; i < MMQ_WORK_KINDS; i++)
+		tenant->queues[i].tenant = tenant;
+	tenant->next = core->tenants;
+	core->tenants = tenant;
+	core->tenants_count++;
+	return tenant;
+}
+
+static void
+lane_free(struct mmq_core *core, struct core_lane *lane)
+{
+	core_list_remove(&lane->idle);
+	core_table_remove(&core->lanes, lane->hash, lane);
+	core->lanes_count--;
+	free(lane);
+}
+
+/* Empty lanes are kept for what was measured on them, up to a number; the one idle longest goes first. */
+static bool
+lane_room(struct mmq_core *core)
+{
+	if (core->lanes_count < core->limits.lanes_max && core->lanes_count < IDLE_LANES_MAX)
+		return true;
+	if (!core_list_is_empty(&core->idle_lanes))
+		lane_free(core, OF(struct core_lane, idle, core->idle_lanes.next));
+	return core->lanes_count < core->limits.lanes_max;
+}
+
+struct core_lane *
+core_lane_get(struct mmq_core *core, struct core_tenant *tenant, enum mmq_work_kind kind, uint8_t priority, const char *model,
+    uint32_t version)
+{
+	uint64_t number;
+	uint64_t hash;
+	size_t cursor = SIZE_MAX;
+	struct core_lane *lane;
+
+	/* Store work is ordered per model, so that all of a model is one lane. */
+	if (kind == MMQ_WORK_STORE)
+		priority = MMQ_PRIORITY_DEFAULT;
+	number = (uint64_t)(uintptr_t)tenant * 31 + ((uint64_t)version << 16 | (uint64_t)kind << 8 | priority);
+	hash = core_hash(core, number, model, strlen(model));
+	while ((lane = core_table_find(&core->lanes, hash, &cursor)) != NULL)
+		if (lane->tenant == tenant && lane->kind == kind && lane->priority == priority && lane->version == version &&
+		    strcmp(lane->model, model) == 0)
+			break;
+	if (lane == NULL) {
+		if (!lane_room(core))
+			return NULL;
+		lane = mmq_alloc(sizeof *lane);
+		core_list_init(&lane->waiting);
+		lane->order.kind = TIMER_LANE;
+		lane->tenant = tenant;
+		lane->kind = kind;
+		lane->priority = priority;
+		lane->version = version;
+		lane->hash = hash;
+		memcpy(lane->model, model, strlen(model) + 1);
+		core_table_put(&core->lanes, hash, lane);
+		core->lanes_count++;
+	}
+	core_list_remove(&lane->idle);
+	lane->requests++;
+	return lane;
+}
+
+void
+core_lane_release(struct mmq_core *core, struct core_lane *lane)
+{
+	if (--lane->requests > 0 || lane->backlog || lane->reading)
+		return;
+	lane->last_seq = 0;
+	core_list_add(&core->idle_lanes, &lane->idle);
+}
+
+void
+core_lane_order(struct mmq_core *core, struct core_lane *lane)
+{
+	struct core_queue *queue = &lane->tenant->queues[lane->kind];
+	struct core_request *head = OF(struct core_request, node, lane->waiting.next);
+
+	if (core_list_is_empty(&lane->waiting) || lane->busy)
+		core_heap_remove(&queue->lanes, &lane->order);
+	else
+		core_heap_set(&queue->lanes, &lane->order,
+		    head->arrived_us - (int64_t)lane->priority * core->limits.ageing_ms * US_PER_MS);
+	if (queue->lanes.count == 0) {
+		core_list_remove(&queue->node);
+		queue->deficit_us = 0;
+	} else if (queue->node.next == NULL) {
+		core_list_add(&core->ring[lane->kind], &queue->node);
+	}
+}
+
+void
+core_queue_push(struct mmq_core *core, struct core_request *request, bool front)
+{
+	struct core_lane *lane = request->lane;
+
+	request->state = R_QUEUED;
+	core->waiting++;
+	if (request->durable)
+		lane->heads++;
+	request->alone = lane->kind == MMQ_WORK_PREDICT && (request->suspect || request->bytes > core->limits.alone_bytes);
+	if (request->alone) {
+		core_list_add(front ? core->alone[lane->kind].next : &core->alone[lane->kind], &request->node);
+		return;
+	}
+	core_list_add(front ? lane->waiting.next : &lane->waiting, &request->node);
+	if (lane->waiting.next == &request->node)
+		core_lane_order(core, lane);
+}
+
+void
+core_queue_remove(struct mmq_core *core, struct core_request *request)
+{
+	struct core_lane *lane = request->lane;
+	bool first = lane->waiting.next == &request->node;
+
+	core_list_remove(&request->node);
+	core->waiting--;
+	if (request->durable)
+		lane->heads--;
+	if (first)
+		core_lane_order(core, lane);
+	if (lane->backlog && lane->heads <= core->limits.heads_lane_max / 2)
+		core_lane_refill(core, lane);
+}
+
+/* The turn goes round while debts are paid off; one tenant alone owes nobody. */
+struct core_lane *
+core_queue_next(struct mmq_core *core, enum mmq_work_kind kind)
+{
+	struct core_node *ring = &core->ring[kind];
+	struct core_queue *queue;
+
+	if (core_list_is_empty(ring))
+		return NULL;
+	for (;;) {
+		queue = OF(struct core_queue, node, ring->next);
+		if (queue->deficit_us > 0)
+			break;
+		queue->deficit_us += QUANTUM_US;
+		if (ring->next == ring->previous) {
+			queue->deficit_us = QUANTUM_US;
+			break;
+		}
+		core_list_remove(&queue->node);
+		core_list_add(ring, &queue->node);
+	}
+	return OF(struct core_lane, order, queue->lanes.items[0]);
+}
+
+/* A debt is bounded: what was taken before others came is not held against a tenant for ever. */
+void
+core_queue_charge(struct core_lane *lane, uint32_t us)
+{
+	struct core_queue *queue = &lane->tenant->queues[lane->kind];
+
+	queue->deficit_us -= us;
+	if (queue->deficit_us < -64 * (int64_t)QUANTUM_US)
+		queue->deficit_us = -64 * (int64_t)QUANTUM_US;
+}
+
+void
+core_queue_fini(struct mmq_core *core)
+{
+	struct core_tenant *tenant;
+
+	for (size_t i = 0; core->lanes.slots != NULL && i <= core->lanes.mask; i++)
+		free(core->lanes.slots[i].value);
+	while ((tenant = core->tenants) != NULL) {
+		core->tenants = tenant->next;
+		for (int i = 0; i < MMQ_WORK_KINDS; i++)
+			core_heap_fini(&tenant->queues[i].lanes);
+		free(tenant);
+	}
+}
