@@ -180,6 +180,25 @@ mmq_read(struct mmq_reader *reader, struct mmq_token *token)
 	}
 }
 
+/* Doubles, small integers, nil and booleans, which rows are full of, are passed without making tokens of them.
+ * Returns how many of `left` values remain. */
+static uint64_t
+pass_scalars(struct mmq_reader *reader, uint64_t left)
+{
+	const uint8_t *at = reader->at, *end = reader->end;
+
+	for (; left > 0 && at < end && reader->why == NULL; left--) {
+		if (*at == 0xcb && end - at >= 9)
+			at += 9;
+		else if (*at < 0x80 || *at >= 0xe0 || *at == 0xc0 || *at == 0xc2 || *at == 0xc3)
+			at++;
+		else
+			break;
+	}
+	reader->at = at;
+	return left;
+}
+
 /* Pass over one value inside `open` containers; with check_text also hold strings to UTF-8. */
 static bool
 walk(struct mmq_reader *reader, unsigned open, bool check_text)
@@ -190,6 +209,7 @@ walk(struct mmq_reader *reader, unsigned open, bool check_text)
 	struct mmq_token token;
 
 	while (depth >= 0) {
+		left[depth] = pass_scalars(reader, left[depth]);
 		if (left[depth] == 0) {
 			depth--;
 			continue;
