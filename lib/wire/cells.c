@@ -319,8 +319,10 @@ mmq_cell_read(struct mmq_cells *cells, size_t index, size_t row, struct mmq_read
 {
 	struct mmq_slot *slot = &cells->slots[index];
 	struct mmq_token token;
-	enum mmq_type type = mmq_read_peek(reader);
 
+	if (slot->numbers != NULL && slot->width == 1 && mmq_read_double(reader, &slot->numbers[row * slot->stride]))
+		return 0;
+	enum mmq_type type = mmq_read_peek(reader);
 	if (type == MMQ_T_MAP && slot->numbers != NULL)
 		return read_cell_tensor(cells, index, row, reader, err);
 	if (type == MMQ_T_ARRAY && slot->kind == MMQ_FIELD_VECTOR)

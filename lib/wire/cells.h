@@ -5,6 +5,9 @@
 #ifndef MMQ_WIRE_CELLS_H
 #define MMQ_WIRE_CELLS_H
 
+#include <math.h>
+#include <string.h>
+
 #include "wire/tensor.h"
 #include "wire/values.h"
 
@@ -56,6 +59,25 @@ int mmq_cells_note(const struct mmq_cells *cells, size_t row, const struct mmq_e
 
 /* A token as a number: NULL, or what is wrong with it in words. nil is NaN. */
 const char *mmq_token_number(const struct mmq_token *token, double *number_out);
+
+/* A finite or NaN double, which most clients send, read without making a token of it; false: anything else, nothing was read. */
+static inline bool
+mmq_read_double(struct mmq_reader *reader, double *number_out)
+{
+	uint64_t bits;
+
+	if (reader->end - reader->at < 9 || reader->at[0] != 0xcb)
+		return false;
+	memcpy(&bits, reader->at + 1, sizeof(bits));
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	bits = __builtin_bswap64(bits);
+#endif
+	memcpy(number_out, &bits, sizeof(bits));
+	if (isinf(*number_out))
+		return false;
+	reader->at += 9;
+	return true;
+}
 
 enum { MMQ_SLOT_NONE = -1, MMQ_SLOT_PASSED = -2 };  /* unknown; known to the schema under another role */
 int64_t mmq_cells_find(struct mmq_cells *cells, const struct mmq_text *name, size_t guess);

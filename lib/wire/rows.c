@@ -1,29 +1,19 @@
 /* rows.c: `rows`: a list of lists, of maps by name, or of {int: value} maps. The first row says which. */
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "wire/cells.h"
 #include "wire/want.h"
 
-/* Numbers of a flat row. Doubles, which most clients send, are read without going through a token. Returns NULL, or what is
- * wrong with value *k_out in words. */
+/* Numbers of a flat row. Returns NULL, or what is wrong with value *k_out in words. */
 static const char *
 read_numbers(struct mmq_reader *reader, double *out, size_t count, size_t *k_out)
 {
 	struct mmq_token token;
 
 	for (size_t k = 0; k < count; k++) {
-		if (reader->end - reader->at >= 9 && reader->at[0] == 0xcb) {
-			uint64_t bits;
-			memcpy(&bits, reader->at + 1, sizeof(bits));
-			bits = __builtin_bswap64(bits);
-			memcpy(&out[k], &bits, sizeof(bits));
-			if (!isinf(out[k])) {
-				reader->at += 9;
-				continue;
-			}
-		}
+		if (mmq_read_double(reader, &out[k]))
+			continue;
 		*k_out = k;
 		const char *wrong = mmq_read(reader, &token) ? mmq_token_number(&token, &out[k]) : "nothing readable";
 		if (wrong != NULL)

@@ -1,6 +1,7 @@
 /* tensor.c: reading tensors. The keys may come in any order, as strings or (older msgpack-numpy) as binary. */
 #include "wire/tensor.h"
 
+#include <endian.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -184,23 +185,34 @@ half_to_double(uint16_t half)
 	return half >> 15 ? -value : value;
 }
 
-/* bytes (1, 2, 4 or 8) at `at`, little-endian. */
+/* The element's bits, little-endian; copies of constant size compile to one load each. */
 static uint64_t
-little_endian(const uint8_t *at, size_t bytes)
+element_bits(const uint8_t *data, size_t i, size_t width)
 {
-	uint64_t value = 0;
-	memcpy(&value, at, bytes);
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-	value = __builtin_bswap64(value);
-#endif
-	return value;
+	uint64_t wide;
+	uint32_t word;
+	uint16_t half;
+
+	switch (width) {
+	case 8:
+		memcpy(&wide, data + i * 8, sizeof(wide));
+		return le64toh(wide);
+	case 4:
+		memcpy(&word, data + i * 4, sizeof(word));
+		return le32toh(word);
+	case 2:
+		memcpy(&half, data + i * 2, sizeof(half));
+		return le16toh(half);
+	default:
+		return data[i];
+	}
 }
 
 const char *
 mmq_tensor_view_number(const struct mmq_tensor_view *view, size_t i, double *number_out)
 {
 	size_t width = mmq_dtype_bytes(view->dtype);
-	uint64_t bits = little_endian(view->data + i * width, width);
+	uint64_t bits = element_bits(view->data, i, width);
 	unsigned unused_bits = (unsigned)(64 - 8 * width);
 	int64_t whole = (int64_t)(bits << unused_bits) >> unused_bits;
 	uint32_t low = (uint32_t)bits;

@@ -8,20 +8,38 @@
 
 static const char *const form_names[] = { "", "rows", "columns", "tensor", "sparse" };
 
-/* Exactly one of the four keys. reader_out stands before its value. */
+/* Exactly one of the four keys, found in one pass; reader_out stands before its value. names_out stands before the value of `names`, if any. */
 static int
-find_form(const void *map, size_t size, enum mmq_values_form *form_out, struct mmq_reader *reader_out, struct mmq_err *err)
+find_form(const void *map, size_t size, enum mmq_values_form *form_out, struct mmq_reader *reader_out, struct mmq_reader *names_out, bool *has_names_out,
+    struct mmq_err *err)
 {
 	struct mmq_reader reader;
+	struct mmq_text key;
+	uint32_t pairs;
 
-	*form_out = MMQ_VALUES_NONE;
-	for (int form = MMQ_VALUES_ROWS; form <= MMQ_VALUES_SPARSE; form++) {
-		if (!mmq_peek_find(map, size, form_names[form], &reader))
+	mmq_reader_init(&reader, map, size);
+	if (mmq_want_map(&reader, "values", &pairs, err) == -1)
+		return -1;
+	for (; pairs > 0; pairs--) {
+		if (mmq_want_key(&reader, "values", &key, err) == -1)
+			return -1;
+		struct mmq_reader value = reader;
+		bool is_nil = mmq_read_peek(&reader) == MMQ_T_NIL;
+		if (!mmq_read_skip(&reader))
+			return mmq_want_broken(&reader, err);
+		if (mmq_text_is(&key, "names") && !is_nil) {
+			*names_out = value;
+			*has_names_out = true;
+		}
+		int form = MMQ_VALUES_ROWS;
+		while (form <= MMQ_VALUES_SPARSE && !mmq_text_is(&key, form_names[form]))
+			form++;
+		if (form > MMQ_VALUES_SPARSE || is_nil)
 			continue;
 		if (*form_out != MMQ_VALUES_NONE)
 			return mmq_err_value(err, MMQ_INVALID_ARGUMENT, form_names[form], "one of rows, columns, tensor, sparse", "%s too", form_names[*form_out]);
 		*form_out = (enum mmq_values_form)form;
-		*reader_out = reader;
+		*reader_out = value;
 	}
 	if (*form_out == MMQ_VALUES_NONE)
 		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "rows", "one of rows, columns, tensor, sparse", "nothing");
@@ -72,14 +90,16 @@ mmq_values_read(struct mmq_frame *frame, enum mmq_values_form *form_out, const v
 	struct mmq_cells cells = { .frame = frame, .options = options };
 	struct mmq_reader reader, names;
 
+	bool has_names = false;
+
 	*form_out = MMQ_VALUES_NONE;
-	if (find_form(map, size, form_out, &reader, err) == -1)
+	if (find_form(map, size, form_out, &reader, &names, &has_names, err) == -1)
 		return -1;
 	cells.form = form_names[*form_out];
 	if (options->schema != NULL && mmq_cells_plan(&cells, err) == -1)
 		return -1;
 	bool takes_names = *form_out == MMQ_VALUES_ROWS || *form_out == MMQ_VALUES_TENSOR;
-	if (options->schema == NULL && takes_names && mmq_peek_find(map, size, "names", &names) && mmq_infer_names(&cells, &names, err) == -1)
+	if (options->schema == NULL && takes_names && has_names && mmq_infer_names(&cells, &names, err) == -1)
 		return -1;
 	if (read_form(&cells, *form_out, &reader, payload, err) == -1)
 		return -1;
