@@ -69,7 +69,8 @@ mmq_grown_routes(const struct mmq_grown *tree, const struct mmq_grown_node *node
 	uint32_t missing = bins->columns[node->column].bins;
 	for (uint32_t b = 0; b < MMQ_TREE_BINS_MAX; b++) {
 		bool is_less = b <= node->bin;
-		first_out[b] = node->kind == MMQ_NODE_CATEGORY ? tree->sets[node->set].has[b / 8] >> b % 8 & 1 :
+		bool goes_first = node->kind == MMQ_NODE_CATEGORY ? (tree->sets[node->set].has[b / 8] >> b % 8 & 1) != 0 :
 		    node->kind == MMQ_NODE_LESS_FIRST ? is_less : !is_less && b != missing;
+		first_out[b] = goes_first;
 	}
 }
