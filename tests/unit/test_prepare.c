@@ -398,6 +398,62 @@ test_many_categories_are_hashed_and_said(void **unused)
 	fixture_fini(&f);
 }
 
+static void
+test_bounds_and_values_hold_in_fit_and_apply(void **unused)
+{
+	struct fixture f, g;
+	char *values[] = { "a", "b", "z" };
+
+	(void)unused;
+	fixture_read(&f, "c,x\na,1\nb,2\na,3\n", NULL);
+	f.schema.fields[0].values = values;
+	f.schema.fields[0].values_count = 3;
+	f.schema.fields[1].bound_max = 3;
+	fit_apply(&f, MMQ_WANTS_ONE_HOT, MMQ_F64);
+	assert_int_equal(f.out.batch.cols, 4);   /* z was never seen but is known */
+	fixture_read(&g, "c,x\nq,1\na,4\n", NULL);
+	assert_int_equal(mmq_prepare_apply(f.prepare, &g.frame, NULL, 2, &f.out, NULL, &f.err), -1);
+	assert_string_equal(f.err.field, "rows[0].c");
+	assert_string_equal(f.err.got, "q");
+	assert_int_equal(mmq_prepare_apply(f.prepare, &g.frame, (uint32_t[]){ 1 }, 1, &f.out, NULL, &f.err), -1);
+	assert_string_equal(f.err.field, "rows[1].x");
+	mmq_prepare_destroy(&f.prepare);
+	f.schema.fields[1].bound_max = 2;
+	assert_int_equal(mmq_prepare_fit(&f.prepare, &f.schema, &f.frame, NULL, 3, TREE, MMQ_F64, NULL, &f.err), -1);
+	assert_string_equal(f.err.field, "rows[2].x");
+	f.schema.fields[0].values = NULL;
+	f.schema.fields[0].values_count = 0;
+	fixture_fini(&f);
+	fixture_fini(&g);
+}
+
+static void
+test_steps_are_written_for_people(void **unused)
+{
+	static const char *const wanted[] = { "datetime_parts", "missing_flag", "impute_median", "one_hot", "standardize", "assemble_dense" };
+	struct fixture f;
+	struct mmq_buf out;
+	struct mmq_reader reader;
+	struct mmq_token token;
+	size_t found = 0;
+
+	(void)unused;
+	fixture_read(&f, table, "y");
+	fit_apply(&f, LINEAR, MMQ_F32);
+	mmq_buf_init(&out, 4096);
+	mmq_prepare_write(f.prepare, &out);
+	assert_int_equal(mmq_wire_check(out.bytes, out.size, &f.err), 0);
+	mmq_reader_init(&reader, out.bytes, out.size);
+	while (!mmq_reader_is_done(&reader)) {
+		assert_true(mmq_read(&reader, &token));
+		if (mmq_read_is(&token, "step") && mmq_read(&reader, &token) && found < 6)
+			assert_true(mmq_read_is(&token, wanted[found++]));
+	}
+	assert_int_equal(found, 6);
+	mmq_buf_fini(&out);
+	fixture_fini(&f);
+}
+
 /* Every byte of every tensor changed, every number moved: open refuses, or what it opened still applies within its memory. */
 static void
 test_a_damaged_part_never_crashes(void **unused)
@@ -485,6 +541,8 @@ main(void)
 		cmocka_unit_test(test_text_goes_sparse_or_is_refused),
 		cmocka_unit_test(test_bad_rows_are_named_or_reported),
 		cmocka_unit_test(test_many_categories_are_hashed_and_said),
+		cmocka_unit_test(test_bounds_and_values_hold_in_fit_and_apply),
+		cmocka_unit_test(test_steps_are_written_for_people),
 		cmocka_unit_test(test_a_damaged_part_never_crashes),
 		cmocka_unit_test(test_matched_requests_take_the_input_layout),
 	};
