@@ -65,6 +65,7 @@ int cli_say(int exit_code, const char *format, ...) __attribute__((format(printf
 
 /* One packed value as JSON, on one line (indent false) or for people. Binary becomes hexadecimal text. */
 void cli_json(struct mmq_buf *out, const void *msgpack, size_t size, bool indent);
+void cli_json_text(struct mmq_buf *out, const char *text);                /* a quoted JSON string */
 int cli_print_json(const struct mmq_answer *answer, const char *path);   /* to stdout with a line end; CLI_OK */
 const char *cli_time(int64_t wall_ms, char text_out[32]);                /* local "2026-11-24 03:04:05"; "-" for 0 */
 const char *cli_colour(const struct cli *cli, const char *code);         /* an escape sequence, or "" when not on a terminal */

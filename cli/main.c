@@ -12,6 +12,9 @@ static const struct cli_command commands[] = {
 	{ "train", "FILE", "train a model from a file and publish it as a new version",
 	    "modelmq train iris.csv --target species --model iris --follow\n"
 	    "modelmq train adult.csv.gz --target income --model income --engine gbdt --set num_leaves=63 --follow", cli_train },
+	{ "predict", "MODEL FILE|-", "ask a model about the rows of a CSV or JSON lines file",
+	    "modelmq predict iris new.csv --want prediction,probability\n"
+	    "printf '{\"sepal_length\":5.1,...}\\n' | modelmq predict iris - --output csv", cli_predict },
 	{ "models", "", "list models with their versions and aliases", "modelmq models --json", cli_models },
 	{ "model", "show|delete|alias MODEL", "show a model, delete a version, move an alias",
 	    "modelmq model show iris --version 3\nmodelmq model alias iris production 3\nmodelmq model alias iris canary --remove\n"
@@ -21,6 +24,9 @@ static const struct cli_command commands[] = {
 	{ "watch", "[TOPIC]", "print what the sink publishes, as JSON lines", "modelmq watch result/default/iris/\nmodelmq watch job/", cli_watch },
 	{ "engines", "[NAME]", "list the engines, or every parameter of one", "modelmq engines gbdt", cli_engines },
 	{ "status", "", "workers, queue, journal and counters of the service", "modelmq status --json", cli_status },
+	{ "keygen", "NAME", "make a CURVE key pair: NAME (public) and NAME_secret",
+	    "modelmq keygen alice --keys ./keys\nmodelmq keygen reader --role subscriber --tenant lab", cli_keygen },
+	{ "doctor", "", "check the home, the store and the processes of a service on this machine", "modelmq doctor --home ./modelmq-home", cli_doctor },
 };
 enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };
 

@@ -30,6 +30,12 @@ put_text(struct mmq_buf *out, const char *text, size_t size)
 	mmq_buf_append(out, "\"", 1);
 }
 
+void
+cli_json_text(struct mmq_buf *out, const char *text)
+{
+	put_text(out, text, strlen(text));
+}
+
 /* The shortest decimal that reads back as the same double. */
 static void
 put_double(struct mmq_buf *out, double value)

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "cli/keys.h"
 #include "cli/supervise.h"
 #include "math/cpu.h"
 #include "util/clock.h"
@@ -19,10 +20,13 @@
 
 enum { BROKER, WORKER, READY_MS = 30000, STOP_MS = 3000, LOCK_WAIT_MS = 5000, WORKERS_MAX = 100, DATA_MAX = 6 };
 
+#define DRAIN_MS "2000"   /* below STOP_MS: the workers have left by then, so there is nothing to wait for */
+
 struct up {
-	char home[PATH_MAX], bin[PATH_MAX], broker[PATH_MAX + 32], trainer[PATH_MAX + 32], predictor[PATH_MAX + 32];
+	char home[PATH_MAX], bin[PATH_MAX], broker[PATH_MAX + 32], trainer[PATH_MAX + 32], predictor[PATH_MAX + 32], worker_key[PATH_MAX + 32], broker_key[PATH_MAX + 32];
 	const char *request, *publish, *sink, *work, *keys, *log_level;
 	struct cli_list data;
+	char data_joined[DATA_MAX * PATH_MAX];   /* absolute, joined by colons */
 	long predictors, trainers;
 	struct supervisor supervisor;
 };
@@ -104,6 +108,24 @@ add_option(struct child *child, const char *name, const char *value)
 	child_arg(child, value);
 }
 
+/* The data folders as one option of the trainer. */
+static int
+join_data(struct up *up)
+{
+	char path[PATH_MAX];
+
+	/* Whoever can start `up` here may read here; clients from elsewhere get nothing that was not named. */
+	if (up->data.count == 0 && up->keys == NULL && getcwd(up->data_joined, sizeof(up->data_joined)) == NULL)
+		up->data_joined[0] = '\0';
+	for (size_t i = 0; i < up->data.count; i++) {
+		if (realpath(up->data.items[i], path) == NULL)
+			return cli_say(CLI_CONFIG, "data folder '%s': %s", up->data.items[i], strerror(errno));
+		size_t used = strlen(up->data_joined);
+		snprintf(up->data_joined + used, sizeof(up->data_joined) - used, "%s%s", used > 0 ? ":" : "", path);
+	}
+	return 0;
+}
+
 static struct child *
 add_child(struct up *up, const char *name, int rank, const char *path)
 {
@@ -113,6 +135,37 @@ add_child(struct up *up, const char *name, int rank, const char *path)
 	add_option(child, "--home", up->home);
 	add_option(child, "--log-level", up->log_level);
 	return child;
+}
+
+/* With CURVE the workers need a key that the broker allows; it is made once and kept in the folder of keys. */
+static int
+prepare_keys(struct up *up)
+{
+	char folder[PATH_MAX], allow[PATH_MAX + 16];
+
+	if (up->keys == NULL)
+		return 0;
+	if ((mkdir(up->keys, 0700) == -1 && errno != EEXIST) || realpath(up->keys, folder) == NULL)
+		return cli_say(CLI_CONFIG, "folder of keys '%s': %s", up->keys, strerror(errno));
+	snprintf(allow, sizeof(allow), "%s/allow", folder);
+	if (mkdir(allow, 0700) == -1 && errno != EEXIST)
+		return cli_say(CLI_CONFIG, "folder of keys '%s': %s", allow, strerror(errno));
+	snprintf(up->worker_key, sizeof(up->worker_key), "%s/worker_secret", folder);
+	snprintf(up->broker_key, sizeof(up->broker_key), "%s/broker", folder);
+	return access(up->worker_key, F_OK) == 0 ? 0 : keys_make(folder, allow, "worker", "worker", "default");
+}
+
+static void
+add_worker(struct up *up, const char *name, const char *path)
+{
+	struct child *child = add_child(up, name, WORKER, path);
+
+	if (up->keys != NULL) {
+		add_option(child, "--key-file", up->worker_key);
+		add_option(child, "--server-key-file", up->broker_key);
+	}
+	if (path == up->trainer && up->data_joined[0] != '\0')
+		add_option(child, "--data", up->data_joined);
 }
 
 static void
@@ -125,13 +178,11 @@ add_children(struct up *up)
 	add_option(broker, "--sink", up->sink);
 	add_option(broker, "--work", up->work);
 	add_option(broker, "--keys", up->keys);
-	for (long i = 0; i < up->trainers; i++) {
-		struct child *trainer = add_child(up, "trainer", WORKER, up->trainer);
-		for (size_t k = 0; k < up->data.count; k++)
-			add_option(trainer, "--data", up->data.items[k]);
-	}
+	add_option(broker, "--drain-ms", DRAIN_MS);
+	for (long i = 0; i < up->trainers; i++)
+		add_worker(up, "trainer", up->trainer);
 	for (long i = 0; i < up->predictors; i++)
-		add_child(up, "predictor", WORKER, up->predictor);
+		add_worker(up, "predictor", up->predictor);
 }
 
 static void
@@ -203,7 +254,7 @@ cli_up(struct cli *cli, const struct cli_command *command, int argc, char **argv
 		{ "publish", "ENDPOINT", CLI_TEXT, &up->publish, "where to listen for pushed requests" },
 		{ "sink", "ENDPOINT", CLI_TEXT, &up->sink, "where to publish results" },
 		{ "work", "ENDPOINT", CLI_TEXT, &up->work, "where workers connect" },
-		{ "data", "DIR", CLI_LIST, &up->data, "folder that training may read files from (may be given again)" },
+		{ "data", "DIR", CLI_LIST, &up->data, "folder that training may read files from (may be given again); default: this one, none with --keys" },
 		{ "keys", "DIR", CLI_TEXT, &up->keys, "CURVE keys and allow-list; needed for addresses beyond this machine" },
 		{ "log-level", "LEVEL", CLI_TEXT, &up->log_level, "error, warn, info or debug; every other daemon option: MMQ_<NAME>=..." },
 		{ NULL, NULL, CLI_FLAG, NULL, NULL },
@@ -215,7 +266,8 @@ cli_up(struct cli *cli, const struct cli_command *command, int argc, char **argv
 	if (!cli_parse(cli, command, options, argc, argv, NULL, 0, 0, &result))
 		goto out;
 	if ((result = check_options(command, up)) != 0 || (result = find_daemons(up)) != 0 || (result = prepare_home(up, cli_home(cli))) != 0 ||
-	    (result = lock_home(up)) != 0)
+	    (result = lock_home(up)) != 0 ||
+	    (result = prepare_keys(up)) != 0 || (result = join_data(up)) != 0)
 		goto out;
 	if (supervisor_init(&up->supervisor) == -1) {
 		result = cli_say(CLI_ERROR, "cannot catch signals: %s", strerror(errno));
