@@ -64,13 +64,12 @@ static int
 query_read(const struct mmq_head *head, const struct mmq_body *body, struct mmq_core_query *query, struct mmq_err *err)
 {
 	uint64_t limit = 0;
-	const char *request = NULL;
 
 	*query = (struct mmq_core_query){ .state = -1 };
 	switch (head->op) {
 	case MMQ_OP_CANCEL:
-		if (text_find(body, "request", &request, &query->request_size))
-			query->request = (const uint8_t *)request;
+		query->request = (const uint8_t *)head->request.at;
+		query->request_size = head->request.size;
 		return 0;
 	case MMQ_OP_JOB_LIST:
 		query->model = head->model.at;

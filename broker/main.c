@@ -1,0 +1,45 @@
+/* main.c: the broker's options, one row each. */
+#include "broker/shell.h"
+#include "daemon/daemon.h"
+
+#define AT(member) offsetof(struct shell, options.member)
+static const struct mmq_option options[] = {
+	{ "home", MMQ_OPTION_TEXT, AT(home), "modelmq-home", 0, 0, 0, "folder of the lock, the journal, the ipc sockets and `endpoints`" },
+	{ "request", MMQ_OPTION_TEXT, AT(given[SHELL_REQUEST]), NULL, 0, 0, 0, "where clients ask; default an ipc socket in HOME; tcp://127.0.0.1:* takes a free port" },
+	{ "publish", MMQ_OPTION_TEXT, AT(given[SHELL_PUBLISH]), NULL, 0, 0, 0, "where clients push" },
+	{ "sink", MMQ_OPTION_TEXT, AT(given[SHELL_SINK]), NULL, 0, 0, 0, "where subscribers listen" },
+	{ "work", MMQ_OPTION_TEXT, AT(given[SHELL_WORK]), NULL, 0, 0, 0, "where workers connect" },
+	{ "keys", MMQ_OPTION_TEXT, AT(keys), NULL, 0, 0, 0, "folder of CURVE keys; tcp sockets are then encrypted and let in only the keys in its folder allow" },
+	{ "journal", MMQ_OPTION_TEXT, AT(journal), "sqlite", 0, 0, 0, "sqlite, memory (nothing survives the broker) or none (no durable work)" },
+	{ "message-bytes-max", MMQ_OPTION_BYTES, AT(message_bytes_max), "4M", 1024, 1 << 30, 0, "largest frame of a client" },
+	{ "work-bytes-max", MMQ_OPTION_BYTES, AT(work_bytes_max), "64M", 65536, 1 << 30, 0, "largest frame of a worker" },
+	{ "peers-max", MMQ_OPTION_COUNT, AT(peers_max), "1023", 16, 1000000, 0, "sockets of the libzmq context" },
+	{ "io-threads", MMQ_OPTION_COUNT, AT(io_threads), "1", 1, 16, 0, "threads that move bytes" },
+	{ "outbox-bytes-max", MMQ_OPTION_BYTES, AT(outbox_bytes_max), "256M", 0, INT64_C(1) << 40, 0, "answers kept for clients that do not read, all of them" },
+	{ "outbox-bytes-each", MMQ_OPTION_BYTES, AT(outbox_bytes_each), "16M", 0, INT64_C(1) << 40, 0, "the same, for one client" },
+	{ "outbox-ttl-ms", MMQ_OPTION_COUNT, AT(outbox_ttl_ms), "30000", 1, 86400000, 0, "how long such an answer is kept" },
+	{ "drain-ms", MMQ_OPTION_COUNT, AT(drain_ms), "10000", 0, 86400000, 0, "after TERM, finish what is held for at most this long" },
+	{ "heartbeat-ms", MMQ_OPTION_COUNT, AT(heartbeat_ms), "500", 10, 60000, MMQ_OPTION_RELOAD, "how often workers are to be heard" },
+	{ "lease-ms", MMQ_OPTION_COUNT, AT(lease_ms), "5000", 20, 600000, MMQ_OPTION_RELOAD, "a worker that is silent for this long loses what it holds" },
+	{ "adoption-ms", MMQ_OPTION_COUNT, AT(adoption_ms), "10000", 1, 600000, 0, "after a start, how long held trainings wait for their worker" },
+	{ "requests-max", MMQ_OPTION_COUNT, AT(requests_max), "100000", 1, 100000000, MMQ_OPTION_RELOAD, "requests held in memory" },
+	{ "bytes-max", MMQ_OPTION_BYTES, AT(bytes_max), "256M", 65536, INT64_C(1) << 40, MMQ_OPTION_RELOAD, "bytes of requests held in memory" },
+	{ "durable-max", MMQ_OPTION_COUNT, AT(durable_max), "1000000", 1, 1000000000, MMQ_OPTION_RELOAD, "durable requests that have not ended" },
+	{ "disk-free-min", MMQ_OPTION_BYTES, AT(disk_free_min), "64M", 0, INT64_C(1) << 50, 0, "refuse durable work below this much free disk" },
+	{ "strikes-max", MMQ_OPTION_COUNT, AT(strikes_max), "3", 1, 100, MMQ_OPTION_RELOAD, "workers that a request may kill before it is given up" },
+	{ "retention-hours", MMQ_OPTION_COUNT, AT(retention_hours), "168", 1, 1000, MMQ_OPTION_RELOAD, "how long ended durable requests are kept" },
+	{ .name = NULL },
+};
+
+static const struct mmq_daemon broker = {
+	.name = "modelmq-broker", .summary = "takes requests, keeps them until they are answered, hands them to workers",
+	.options = options, .check = mmq_shell_check, .start = mmq_shell_start, .loop = mmq_shell_loop, .stop = mmq_shell_stop,
+};
+
+int
+main(int argc, char **argv)
+{
+	static struct shell shell;
+
+	return mmq_daemon_main(&broker, &shell, argc, argv);
+}
