@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "mpack/writer.h"
+#include "util/distance.h"
 #include "util/mem.h"
 
 enum { NAME_MAX_BYTES = 64, LIST_MAX = 64 };
@@ -53,43 +54,18 @@ is_named(const struct mmq_param *param, const char *name, size_t size)
 	return (strlen(param->name) == size && memcmp(param->name, name, size) == 0) || list_has(param->aliases, ' ', name, size);
 }
 
-/* Edit distance of two short words: insert, delete, replace cost 1 each. */
-static size_t
-edit_distance(const char *a, size_t a_size, const char *b)
-{
-	size_t row[NAME_MAX_BYTES + 1], b_size = strlen(b);
-	if (a_size > NAME_MAX_BYTES || b_size > NAME_MAX_BYTES)
-		return SIZE_MAX;
-	for (size_t j = 0; j <= b_size; j++)
-		row[j] = j;
-	for (size_t i = 1; i <= a_size; i++) {
-		size_t diagonal = row[0];
-		row[0] = i;
-		for (size_t j = 1; j <= b_size; j++) {
-			size_t above = row[j], best = diagonal + (tolower((unsigned char)a[i - 1]) != tolower((unsigned char)b[j - 1]));
-			if (above + 1 < best)
-				best = above + 1;
-			if (row[j - 1] + 1 < best)
-				best = row[j - 1] + 1;
-			diagonal = above;
-			row[j] = best;
-		}
-	}
-	return row[b_size];
-}
-
 /* The smallest distance of a word to a parameter's name or one of its aliases. */
 static size_t
 name_distance(const struct mmq_param *param, const char *name, size_t size)
 {
-	size_t best = edit_distance(name, size, param->name);
+	size_t best = mmq_distance_words(name, size, param->name);
 	char aliases[256];
 	if (param->aliases == NULL || strlen(param->aliases) >= sizeof(aliases))
 		return best;
 	memcpy(aliases, param->aliases, strlen(param->aliases) + 1);
 	char *rest = NULL;
 	for (char *word = strtok_r(aliases, " ", &rest); word != NULL; word = strtok_r(NULL, " ", &rest)) {
-		size_t distance = edit_distance(name, size, word);
+		size_t distance = mmq_distance_words(name, size, word);
 		if (distance < best)
 			best = distance;
 	}

@@ -130,7 +130,7 @@ static const float xor_x[] = { 0, 0, 0, 1, 1, 0, 1, 1 };
 static const double xor_y[] = { 0, 1, 1, 0 };
 static const struct mmq_dataset xor_data = { .x = { .rows = 4, .cols = 2, .dtype = MMQ_F32, .dense = xor_x, .stride = 2 }, .y = xor_y, .classes = 2 };
 
-/* The textbook: 2-4-1 logistic units, squared error, plain full-batch gradient descent. docs/engines.md cites these settings. */
+/* The textbook: 2-4-1 logistic units, squared error, plain full-batch gradient descent. The engine's README cites these settings. */
 static void
 test_xor_learns_as_in_the_textbook(void **unused)
 {
