@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data/match.h"
 #include "mpack/reader.h"
 #include "util/number.h"
 
@@ -213,7 +214,8 @@ set_guesses(struct csv *csv)
 	for (size_t i = 0; i < csv->cols; i++) {
 		const struct mmq_field *field = csv->options->schema != NULL ? mmq_schema_find(csv->options->schema, csv->names[i]) : NULL;
 		csv->guesses[i] = GUESS_NUMBER | GUESS_BOOLEAN | GUESS_TEXT;
-		if (field == NULL || field->kind == MMQ_FIELD_VECTOR || field->kind == MMQ_FIELD_IGNORE || !field->kind_is_set)
+		bool is_used = field != NULL && (mmq_field_is_input(field) || field->role == MMQ_ROLE_TARGET);
+		if (!is_used || field->kind == MMQ_FIELD_VECTOR || field->kind == MMQ_FIELD_IGNORE || !field->kind_is_set)
 			continue;
 		csv->guesses[i] = field->kind == MMQ_FIELD_NUMERIC ? GUESS_NUMBER : field->kind == MMQ_FIELD_BOOLEAN ? GUESS_BOOLEAN : GUESS_TEXT;
 	}

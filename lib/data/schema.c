@@ -174,6 +174,7 @@ field_settle(struct mmq_field *field, const struct mmq_column *column, size_t ro
 		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, where, mmq_field_kind_name(infer_kind(column, rows)), "%s",
 		    mmq_field_kind_name(field->kind));
 	}
+	field->kind_is_set = true;
 	if (field->kind != MMQ_FIELD_VECTOR)
 		return 0;
 	if (field->rank == 0) {

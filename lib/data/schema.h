@@ -22,7 +22,7 @@ struct mmq_field {
 	enum mmq_field_kind kind;
 	enum mmq_field_role role;
 	bool required;            /* an absent key in a map row is an error */
-	bool kind_is_set;         /* the user said so; inference keeps it */
+	bool kind_is_set;         /* the user said so, or it was inferred: later data is read as this kind */
 	uint32_t rank, shape[4];  /* VECTOR */
 	size_t width;             /* numbers per row: 1, or the product of shape */
 	char **values;            /* categorical: allowed values if the user gave them; else NULL */

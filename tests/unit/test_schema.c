@@ -98,6 +98,11 @@ test_kinds_are_inferred(void **unused)
 	assert_int_equal(mmq_schema_infer(&schema, &frame, &err), 0);
 	for (size_t i = 0; i < 5; i++)
 		assert_int_equal(schema.fields[i].kind, want[i]);
+	/* Later data is read with these kinds: a category that looks like a number stays a text. */
+	struct mmq_csv_options options = { .limits = MMQ_DATA_LIMITS_DEFAULT, .schema = &schema };
+	mmq_frame_reset(&frame);
+	assert_int_equal(mmq_csv_read(&frame, "n,c\n1,007\n", 10, "t", &options, &err), 0);
+	assert_true(frame.columns[1].type == MMQ_COLUMN_TEXT && frame.columns[1].texts[0].size == 3);
 	mmq_schema_fini(&schema);
 	mmq_schema_add(&schema, "c", MMQ_FIELD_NUMERIC, MMQ_ROLE_FEATURE)->kind_is_set = true;
 	assert_int_equal(mmq_schema_infer(&schema, &frame, &err), -1);
