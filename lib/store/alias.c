@@ -194,7 +194,7 @@ change_in(struct mmq_store *store, const struct mmq_alias_change *change, int di
 	if (change->expect >= 0 && highest != change->expect) {
 		char want[32];
 		snprintf(want, sizeof(want), "%u", highest);
-		return mmq_err_value(err, MMQ_FAILED_PRECONDITION, "expect", want, "%lld", (long long)change->expect);
+		return mmq_err_value(err, MMQ_ALREADY_EXISTS, "expect", want, "%lld", (long long)change->expect);
 	}
 	if (change->generation <= highest)
 		return mmq_err_set(err, MMQ_ALREADY_EXISTS, "store: alias generation %u is not above %u", change->generation, highest);

@@ -91,8 +91,8 @@ struct mmq_alias_change {
 	int64_t expect;                    /* the generation that the caller saw; -1: any */
 	uint32_t generation;               /* the new one, from GRANT; above the current */
 };
-/* Set or remove one alias; the others stay. FAILED_PRECONDITION: another generation holds than expected, naming it.
- * ALREADY_EXISTS: somebody took this generation. NOT_FOUND: no such version. The same change again at its own generation is done. */
+/* Set or remove one alias; the others stay. ALREADY_EXISTS: another generation holds than expected (err->field "expect"), or
+ * somebody took this generation. NOT_FOUND: no such version. The same change again at its own generation is done. */
 int mmq_store_set_alias(struct mmq_store *store, const struct mmq_alias_change *change, struct mmq_err *err);
 
 #endif

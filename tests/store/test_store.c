@@ -296,7 +296,7 @@ test_alias_generations_only_go_up(void **state)
 	assert_int_equal(set_alias(store, 1, 2, -1, &err), -1);
 	assert_int_equal(err.code, MMQ_ALREADY_EXISTS);
 	assert_int_equal(set_alias(store, 1, 4, 1, &err), -1);
-	assert_int_equal(err.code, MMQ_FAILED_PRECONDITION);
+	assert_int_equal(err.code, MMQ_ALREADY_EXISTS);
 	assert_string_equal(err.field, "expect");
 	assert_int_equal(set_alias(store, 9, 4, -1, &err), -1);
 	assert_int_equal(err.code, MMQ_NOT_FOUND);
