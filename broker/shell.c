@@ -272,6 +272,28 @@ journal_write(struct shell *shell)
 		batch_submit(shell);
 }
 
+/* Let the core read what the journal holds before anyone is heard: a worker that comes back with a training would else meet a
+ * broker that does not know it yet. */
+static void
+recover(struct shell *shell)
+{
+	struct mmq_core_status status = { .recovering = true };
+
+	core_drain(shell);
+	journal_write(shell);
+	while (shell->journal != NULL && !shell->stopping && (mmq_core_status(shell->core, &status), status.recovering)) {
+		struct mmq_core_event tick = { .kind = MMQ_ON_TICK };
+		zmq_pollitem_t item = { .fd = shell->ops->fd(shell->journal), .events = ZMQ_POLLIN };
+
+		if (item.fd != -1)
+			zmq_poll(&item, 1, 100);
+		times_read(shell);
+		journal_read(shell);
+		mmq_shell_event(shell, &tick);
+		journal_write(shell);
+	}
+}
+
 int
 mmq_shell_start(void *self, struct mmq_err *err)
 {
@@ -299,8 +321,7 @@ mmq_shell_start(void *self, struct mmq_err *err)
 	core_start(shell);
 	if (sockets_open(shell, err) == -1)
 		return -1;
-	core_drain(shell);
-	journal_write(shell);
+	recover(shell);
 	for (int i = 0; i < SHELL_SOCKETS; i++)
 		mmq_log(MMQ_LOG_INFO, "bound", "socket=%s endpoint=%s", mmq_shell_socket_name((enum shell_socket)i), shell->home.endpoint[i]);
 	return 0;

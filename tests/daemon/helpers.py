@@ -83,7 +83,7 @@ class Client:
 
     def receive(self, timeout_s=WAIT_S):
         assert self.socket.poll(timeout_s * 1000), "no answer in time"
-        return msgpack.unpackb(self.socket.recv(), strict_map_key=False)
+        return msgpack.unpackb(self.socket.recv_multipart()[-1], strict_map_key=False)
 
     def ask(self, op, **keys):
         identity = self.send(op, **keys)
@@ -120,8 +120,8 @@ class Worker:
         if say_hello:
             self.hello(window, models)
 
-    def say(self, kind, *frames, **keys):
-        self.socket.send_multipart([msgpack.packb({"t": kind, **keys}), *frames])
+    def say(self, message_type, *frames, **keys):
+        self.socket.send_multipart([msgpack.packb({"t": message_type, **keys}), *frames])
 
     def hello(self, window=4, models=()):
         kinds = {"predictor": ["predict"], "trainer": ["train", "store"], "store": ["store"]}[self.kind]
