@@ -375,29 +375,32 @@ test_data_that_cannot_split_gives_a_constant(void **unused)
 	tree_case_fini(&c);
 }
 
+struct stop { int calls, at; };
+
 static bool
-stop_at_third(void *arg, const struct mmq_progress_state *state)
+stop_at(void *arg, const struct mmq_progress_state *state)
 {
-	int *calls = arg;
+	struct stop *stop = arg;
 	assert_true(state->fraction >= 0 && state->fraction <= 1);
-	return ++*calls < 3;
+	return ++stop->calls < stop->at;
 }
 
 static void
 test_cancel_leaves_nothing(void **unused)
 {
 	(void)unused;
-	for (size_t k = 0; k < 3; k++) {
-		int calls = 0;
-		struct mmq_progress progress = { stop_at_third, &calls };
+	static const char *const settings[] = { "num_iterations=50", "boosting=rf num_iterations=50", "num_iterations=50 num_leaves=4" };
+	for (size_t k = 0; k < 9; k++) {
+		struct stop stop = { .at = k < 3 ? 1 : k < 6 ? 5 : 12 };  /* among the columns that are binned, then among rounds */
+		struct mmq_progress progress = { stop_at, &stop };
 		struct mmq_err err;
 		struct tree_case c;
 		tree_case_init(&c, 500, 3, 0, 0, 2);
 		fill_random(&c, 19);
 		c.fit.progress = &progress;
-		assert_null(tree_case_train(&c, k == 0 ? "num_iterations=50" : k == 1 ? "boosting=rf num_iterations=50" : "num_iterations=50 num_leaves=4", &err));
+		assert_null(tree_case_train(&c, settings[k % 3], &err));
 		assert_int_equal(err.code, MMQ_CANCELLED);
-		assert_int_equal(calls, 3);
+		assert_int_equal(stop.calls, stop.at);
 		tree_case_fini(&c);
 	}
 }

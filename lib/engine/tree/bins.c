@@ -5,6 +5,7 @@
 #include "engine/tree/bins.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -62,7 +63,18 @@ struct job {
 	size_t step;                        /* every step-th row is looked at for borders */
 	size_t rows_min;                    /* fewer non-zeros than this cannot make a leaf */
 	uint8_t *by_column;
+	const struct mmq_progress *progress; /* asked once a column, from any thread */
+	atomic_bool cancelled;
 };
+
+static bool
+is_cancelled(struct job *job)
+{
+	static const struct mmq_progress_state state = { .loss = NAN, .valid_loss = NAN };
+	if (!mmq_progress_step(job->progress, &state))
+		atomic_store(&job->cancelled, true);
+	return atomic_load(&job->cancelled);
+}
 
 static void
 cut_numeric(const struct job *job, struct mmq_tree_column *column)
@@ -142,6 +154,8 @@ cut_column(void *arg, size_t block, unsigned thread)
 	struct job *job = arg;
 	struct mmq_tree_column *column = &job->columns[block];
 	(void)thread;
+	if (atomic_load(&job->cancelled) || is_cancelled(job))
+		return;
 	column->source = (uint32_t)block;
 	column->is_category = block >= job->x->cols;
 	if (column->is_category)
@@ -173,6 +187,8 @@ code_column(void *arg, size_t block, unsigned thread)
 	const struct mmq_tree_column *column = &job->columns[block];
 	uint8_t *out = job->by_column + block * x->rows;
 	(void)thread;
+	if (atomic_load(&job->cancelled) || is_cancelled(job))
+		return;
 	if (column->is_category) {
 		const int32_t *codes = x->codes + (column->source - x->cols);
 		for (size_t r = 0; r < x->rows; r++) {
@@ -236,7 +252,8 @@ mmq_tree_bins_new(struct mmq_tree_bins **bins_out, const struct mmq_fit *fit, co
 	struct mmq_tree_bins *bins = mmq_alloc(sizeof(*bins));
 	struct mmq_feature *categories = mmq_array(x->codes_cols + 1, sizeof(*categories));
 	struct by_column sparse;
-	struct job job = { .x = x, .options = options, .features = categories, .step = x->rows / options->bin_sample + 1 };
+	struct job job = { .x = x, .options = options, .features = categories, .step = x->rows / options->bin_sample + 1,
+		.progress = fit->progress };
 
 	*bins_out = NULL;
 	for (size_t k = 0, c = 0; k < data->features_count && c < x->codes_cols; k++)
@@ -274,6 +291,8 @@ mmq_tree_bins_new(struct mmq_tree_bins **bins_out, const struct mmq_fit *fit, co
 	if (job.sparse != NULL)
 		by_column_fini(&sparse);
 	free(categories);
+	if (result == 0 && atomic_load(&job.cancelled))
+		result = mmq_err_set(err, MMQ_CANCELLED, "training was cancelled while features were binned");
 	if (result == -1)
 		mmq_tree_bins_destroy(&bins);
 	*bins_out = bins;
