@@ -81,7 +81,10 @@ hello_give(struct shell *shell, uint64_t route, const struct mmq_work_message *m
 	memcpy(event.hello.window, message->window, sizeof event.hello.window);
 	event.hello.held = leases_read(shell, &message->held, &event.hello.held_count);
 	mmq_shell_event(shell, &event);
-	catalogue_give(shell, route, &message->models, true);
+	/* A worker that knows of no models says nothing about the store; what it knows may also come after WELCOME. */
+	struct mmq_work_list models;
+	if (mmq_work_list_begin(&models, &message->models) > 0)
+		catalogue_give(shell, route, &message->models, true);
 }
 
 /* Cut the bodies of a result message and give each to the core. */

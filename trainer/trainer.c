@@ -56,7 +56,6 @@ start(void *arg, struct mmq_err *err)
 	self->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (self->wake_fd == -1 || mmq_worker_watch(self->worker, self->wake_fd) == -1 || mmq_worker_watch(self->worker, mmq_signal_fd()) == -1)
 		return mmq_err_set(err, MMQ_INTERNAL, "a descriptor cannot be watched");
-	mmq_catalogue_report(self);
 	mmq_worker_ready(self->worker, MMQ_WORK_TRAIN, 1);
 	mmq_worker_ready(self->worker, MMQ_WORK_STORE, MMQ_STORE_WINDOW);
 	return 0;
@@ -174,6 +173,7 @@ take_event(struct mmq_trainer *self, const struct mmq_work_event *event, struct 
 		break;
 	case MMQ_WORK_EVENT_WELCOME:
 		mmq_log(MMQ_LOG_INFO, "welcome", "work=%s", self->place.work);
+		mmq_catalogue_report(self);
 		break;
 	case MMQ_WORK_EVENT_LOAD:
 	case MMQ_WORK_EVENT_NONE:
@@ -188,11 +188,15 @@ clean_now_and_then(struct mmq_trainer *self)
 	struct mmq_err err;
 	int64_t now_us = mmq_clock_mono_us();
 
+	if (self->clean_at_us == 0)
+		self->clean_at_us = now_us;
 	if (now_us < self->clean_at_us)
 		return;
 	self->clean_at_us = now_us + (int64_t)CLEAN_EVERY_MS * 1000;
 	if (mmq_store_clean(self->store, DELETE_GRACE_MS, &err) == -1)
 		mmq_log(MMQ_LOG_WARN, "clean", "code=%s error=\"%s\"", mmq_code_name(err.code), err.message);
+	/* Two trainers that report at the same moment can hide each other's change; said again, it is put right. */
+	mmq_catalogue_report(self);
 }
 
 static int

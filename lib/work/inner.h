@@ -60,7 +60,6 @@ struct mmq_worker {
 
 	uint32_t window[MMQ_WORK_KINDS];
 	bool window_changed;
-	struct mmq_buf models;             /* the last full catalogue, for HELLO */
 	struct held *first;                /* all items here, oldest last */
 	struct held *last;
 	size_t held_count, untaken_count, cancel_count;

@@ -49,7 +49,7 @@ struct mmq_work_item {
 
 enum mmq_work_event_kind {
 	MMQ_WORK_EVENT_NONE,
-	MMQ_WORK_EVENT_WELCOME,   /* the broker took the session; send the catalogue if it changed while away */
+	MMQ_WORK_EVENT_WELCOME,   /* the broker took the session; report the catalogue, if this worker has one */
 	MMQ_WORK_EVENT_WORK,      /* item: now the caller's */
 	MMQ_WORK_EVENT_CANCEL,    /* item: stop soon and answer it (CANCELLED) or drop it; code says why */
 	MMQ_WORK_EVENT_GRANTED,   /* item, version: the number that was asked for; or code != MMQ_OK: not granted */
@@ -137,7 +137,8 @@ void mmq_worker_progress(struct mmq_worker *worker, const struct mmq_work_item *
 enum mmq_grant_kind { MMQ_GRANT_VERSION, MMQ_GRANT_ALIAS };
 void mmq_worker_grant(struct mmq_worker *worker, const struct mmq_work_item *item, enum mmq_grant_kind kind, uint32_t above);
 
-/* Report models: all of them (full: replaces what was reported before, and is kept for the next HELLO) or those that changed. */
+/* Report models: all of them (full: replaces what was reported before) or those that changed. Nothing is sent before WELCOME: report all
+ * of them then, since what was true before a broker restarted may be no more. */
 void mmq_worker_catalogue(struct mmq_worker *worker, const struct mmq_work_model *models, size_t count, bool full);
 
 /* Answer LOAD, or report a version that cannot be served. code MMQ_OK: ready; message may be NULL. */

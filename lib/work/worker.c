@@ -137,7 +137,6 @@ mmq_worker_open(struct mmq_worker **worker_out, const struct mmq_worker_options 
 	worker->out_last = &worker->out_first;
 	worker->control_last = &worker->control_first;
 	worker->note_last = &worker->note_first;
-	mmq_buf_init(&worker->models, 32 << 20);
 	mmq_buf_init(&worker->scratch, 64 << 20);
 	randombytes_buf(worker->session, sizeof worker->session);
 	worker->context = zmq_ctx_new();
@@ -179,7 +178,6 @@ mmq_worker_close(struct mmq_worker **worker_at)
 		free(note);
 	}
 	worker_outgoing_fini(worker);
-	mmq_buf_fini(&worker->models);
 	mmq_buf_fini(&worker->scratch);
 	sodium_memzero(worker->secret_key, sizeof worker->secret_key);
 	free(worker->endpoint);

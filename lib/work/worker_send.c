@@ -9,6 +9,8 @@
 #include "util/mem.h"
 #include "work/inner.h"
 
+enum { CATALOGUE_BYTES_MAX = 32 << 20 };
+
 static bool
 scratch_send(struct mmq_worker *worker)
 {
@@ -41,7 +43,7 @@ worker_hello_send(struct mmq_worker *worker)
 
 	mmq_buf_reset(&worker->scratch);
 	mmq_work_put_hello(&worker->scratch, worker->kind, worker->session, worker->build, (uint64_t)getpid(), leases, count,
-	    worker->window, &worker->models);
+	    worker->window, NULL);
 	free(leases);
 	worker->window_changed = false;
 	return scratch_send(worker);
@@ -255,21 +257,16 @@ mmq_worker_grant(struct mmq_worker *worker, const struct mmq_work_item *item, en
 void
 mmq_worker_catalogue(struct mmq_worker *worker, const struct mmq_work_model *models, size_t count, bool full)
 {
-	struct mmq_buf part;
+	struct mmq_buf list;
 
-	if (full) {
-		mmq_buf_reset(&worker->models);
-		mmq_work_put_models(&worker->models, models, count);
-	}
 	if (!worker->welcome)
-		return;  /* HELLO carries the full list; a change while away is reported again after WELCOME */
-	mmq_buf_init(&part, worker->models.bytes_max);
-	if (!full)
-		mmq_work_put_models(&part, models, count);
+		return;
+	mmq_buf_init(&list, CATALOGUE_BYTES_MAX);
+	mmq_work_put_models(&list, models, count);
 	mmq_buf_reset(&worker->scratch);
-	mmq_work_put_catalogue(&worker->scratch, full, full ? &worker->models : &part);
+	mmq_work_put_catalogue(&worker->scratch, full, &list);
 	control_add(worker, &worker->scratch);
-	mmq_buf_fini(&part);
+	mmq_buf_fini(&list);
 }
 
 void
