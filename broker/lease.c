@@ -258,6 +258,9 @@ core_on_grant(struct mmq_core *core, const struct mmq_core_event *event)
 	struct core_pending *pending;
 	struct mmq_journal_command *command;
 
+	/* A worker that has not said hello to this broker yet was asked who it is; its lease may well be adopted then, and it asks again. */
+	if (core_worker_of(core, event->route) == NULL)
+		return;
 	if (request == NULL || !request->durable) {
 		granted_send(core, event->route, &event->grant.lease, (uint8_t)event->grant.what, 0, MMQ_UNAVAILABLE);
 		return;
