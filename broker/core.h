@@ -75,7 +75,7 @@ enum mmq_event_kind {
 	MMQ_ON_PROGRESS,      /* lease, checkpoint, body (one msgpack map) */
 	MMQ_ON_GRANT,         /* lease, what, above */
 	MMQ_ON_LOADED,        /* tenant, model, version, code */
-	MMQ_ON_UNSENT,        /* a MMQ_DO_WORK got EAGAIN: leases, never seen by the worker. Use GONE for EHOSTUNREACH */
+	MMQ_ON_UNSENT,        /* a MMQ_DO_WORK could not be sent: leases, never seen by the worker. After EHOSTUNREACH, GONE follows */
 	MMQ_ON_JOURNAL,       /* journal: a completion or page; its bodies are taken by setting pointers to NULL. The shell releases the rest */
 	MMQ_ON_LIMITS,        /* limits: new ones */
 	MMQ_ON_DRAIN,         /* take no more requests; go on until mmq_core_is_drained() */

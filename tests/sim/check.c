@@ -1,0 +1,158 @@
+/* check.c: the laws that hold whatever happens in the simulated world. */
+#include "tests/sim/sim.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "util/hash.h"
+
+void
+sim_fail(struct sim *sim, const char *law, uint64_t number)
+{
+	if (sim->failures++ < 5)
+		fprintf(stderr, "seed %llu at %lld us: %s (%llu)\n", (unsigned long long)sim->seed, (long long)sim->now_us, law,
+		    (unsigned long long)number);
+}
+
+static bool
+lease_is(const struct mmq_lease *a, const struct mmq_lease *b)
+{
+	return a->delivery == b->delivery && memcmp(a->epoch, b->epoch, sizeof a->epoch) == 0;
+}
+
+/* An answer that a worker computed comes from the last lease of that request. */
+static void
+check_body(struct sim *sim, const struct mmq_body *body, uint32_t record)
+{
+	struct mmq_lease lease;
+	uint32_t named;
+
+	memcpy(&named, body->bytes, sizeof named);
+	memcpy(&lease, body->bytes + 8, sizeof lease);
+	if (named != record)
+		sim_fail(sim, "an answer reached another request", record);
+	if (!lease_is(&lease, &sim->records[record].last))
+		sim_fail(sim, "a stale lease's result was published", record);
+}
+
+void
+sim_check_answer(struct sim *sim, const struct mmq_core_answer *answer)
+{
+	struct sim_send *send;
+	struct sim_record *record;
+
+	if (answer->tag >= sim->sends_count) {
+		sim_fail(sim, "an answer to nobody", answer->tag);
+		return;
+	}
+	send = &sim->sends[answer->tag];
+	record = &sim->records[send->record];
+	if (++send->answers > 1)
+		sim_fail(sim, "a second answer to one request", answer->tag);
+	if (send->life != sim->life)
+		sim_fail(sim, "an answer across lives of the broker", answer->tag);
+	if (answer->form == MMQ_ANSWER_ACCEPTED || answer->form == MMQ_ANSWER_SEQ)
+		record->accepted = true;
+	if (answer->form == MMQ_ANSWER_ACCEPTED) {
+		memcpy(record->job, answer->job->job, sizeof record->job);
+		record->has_job = true;
+	}
+	if (answer->form == MMQ_ANSWER_BODY)
+		check_body(sim, answer->body, send->record);
+	if (answer->form == MMQ_ANSWER_ERROR && answer->err->code == MMQ_INTERNAL && record->crashes_alone < 3)
+		sim_fail(sim, "a dead letter without three crashes alone", send->record);
+}
+
+void
+sim_check_publish(struct sim *sim, const struct mmq_core_publish *publish)
+{
+	size_t at = mmq_murmur3_32(publish->topic, strlen(publish->topic), 0) % SIM_TOPICS, tries = 0;
+
+	while (sim->topics[at].name[0] != '\0' && strcmp(sim->topics[at].name, publish->topic) != 0 && tries++ < SIM_TOPICS)
+		at = (at + 1) % SIM_TOPICS;
+	if (sim->topics[at].name[0] == '\0')
+		snprintf(sim->topics[at].name, sizeof sim->topics[at].name, "%s", publish->topic);
+	if (publish->n != ++sim->topics[at].n)
+		sim_fail(sim, "n has a gap", publish->n);
+	if (publish->seq == 0 && publish->form == MMQ_PUBLISH_JOB && publish->job->state >= MMQ_JOB_DONE)
+		sim_fail(sim, "an end was published before its commit", publish->n);
+}
+
+/* A suspect is alone on its worker; small and large ones never exceed a frame. */
+void
+sim_check_work(struct sim *sim, const struct sim_worker *worker, const struct mmq_core_item *items, size_t count)
+{
+	size_t bytes = 0;
+
+	(void)worker;
+	for (size_t i = 0; i < count; i++) {
+		bytes += items[i].body->size;
+		if (items[i].ms_left == 0)
+			sim_fail(sim, "work without time left", items[i].delivery);
+		if (i > 0 && (items[i].version != items[0].version || strcmp(items[i].model, items[0].model) != 0))
+			sim_fail(sim, "one frame mixes models", items[i].delivery);
+	}
+	if (count > 64 || (count > 1 && bytes > 65536))
+		sim_fail(sim, "a frame of work is too large", bytes);
+}
+
+void
+sim_check_limits(struct sim *sim)
+{
+	const struct mmq_core_limits *limits = mmq_core_limits(sim->core);
+	struct mmq_core_status status;
+
+	mmq_core_status(sim->core, &status);
+	/* What the journal holds comes back over the limit by at most the heads of each lane. */
+	if (status.waiting + status.leased > limits->requests_max + (uint64_t)status.lanes * limits->heads_lane_max)
+		sim_fail(sim, "more requests in memory than the limit", status.waiting + status.leased);
+}
+
+/* Nothing is owed to anyone. */
+bool
+sim_is_quiet(struct sim *sim)
+{
+	struct mmq_core_status status;
+
+	mmq_core_status(sim->core, &status);
+	for (size_t i = 0; i < sim->sends_count; i++)
+		if (sim->sends[i].life == sim->life && sim->sends[i].answers == 0)
+			return false;
+	return status.waiting == 0 && status.leased == 0 && status.durable == 0 && status.journal_inflight == 0 && sim->batch_count == 0;
+}
+
+static void
+check_row(struct sim *sim, size_t index)
+{
+	struct mmq_journal_read read = { .query = MMQ_READ_FIND, .job_is_set = true, .with_answer = true };
+	struct mmq_journal_event event;
+
+	memcpy(read.row.tenant, "default", 8);
+	memcpy(read.row.job, sim->records[index].job, 16);
+	mmq_journal_memory.read(sim->journal, &read);
+	if (mmq_journal_memory.poll(sim->journal, &event, 1) != 1 || event.page->count != 1)
+		sim_fail(sim, "an accepted job is not in the journal", index);
+	else if (event.page->rows[0].result_seq == 0)
+		sim_fail(sim, "an accepted job has no outcome", index);
+	else if (event.page->rows[0].code == MMQ_INTERNAL && sim->records[index].crashes_alone < 3)
+		sim_fail(sim, "a job's dead letter without three crashes alone", index);
+	mmq_journal_memory.release(&event);
+}
+
+void
+sim_check_end(struct sim *sim)
+{
+	struct mmq_core_status status;
+
+	mmq_core_status(sim->core, &status);
+	for (size_t i = 0; i < sim->sends_count; i++)
+		if (sim->sends[i].life == sim->life && sim->sends[i].answers != 1)
+			sim_fail(sim, "a request was never answered", i);
+	for (size_t i = 0; i < sim->records_count; i++)
+		if (sim->records[i].has_job)
+			check_row(sim, i);
+	if (status.waiting != 0 || status.leased != 0 || status.durable != 0 || status.journal_inflight != 0)
+		sim_fail(sim, "work is left over at the end", status.durable);
+	if (status.bytes != 0)
+		sim_fail(sim, "bytes are still accounted for at the end", status.bytes);
+}
