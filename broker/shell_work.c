@@ -320,10 +320,14 @@ work_send(struct shell *shell, uint64_t number, const struct mmq_core_item *item
 
 		sent = mmq_routes_send(&shell->workers, route, parts, parts_count, 0);
 	}
-	if (sent != ROUTE_SENT)
-		mmq_shell_news(shell, sent == ROUTE_WAITS ? MMQ_ON_UNSENT : MMQ_ON_GONE, number, items, count);
-	if (sent == ROUTE_GONE)
+	if (sent == ROUTE_SENT)
+		return;
+	/* What never reached a worker is not held against it, even when the worker turns out to be dead. */
+	mmq_shell_news(shell, MMQ_ON_UNSENT, number, items, count);
+	if (sent == ROUTE_GONE) {
+		mmq_shell_news(shell, MMQ_ON_GONE, number, NULL, 0);
 		worker_forget(shell, number);
+	}
 }
 
 void
