@@ -148,6 +148,7 @@ send_packed(struct mmq_core *core, struct core_worker *worker, struct core_lane 
 	const struct mmq_core_limits *limits = &core->limits;
 	struct mmq_core_item *items = mmq_arena_get(&core->scratch, limits->pack_count * sizeof *items);
 	struct core_queue *queue = &lane->tenant->queues[lane->kind];
+	bool has_rivals = core->ring[lane->kind].next != core->ring[lane->kind].previous;
 	struct core_request *request;
 	uint64_t bytes = 0;
 	size_t count = 0;
@@ -168,7 +169,7 @@ send_packed(struct mmq_core *core, struct core_worker *worker, struct core_lane 
 			}
 			break;
 		}
-		if (count > 0 && (bytes + request->bytes > limits->pack_bytes || queue->deficit_us <= 0))
+		if (count > 0 && (bytes + request->bytes > limits->pack_bytes || (queue->deficit_us <= 0 && has_rivals)))
 			break;
 		bytes += request->bytes;
 		core_queue_remove(core, request);
