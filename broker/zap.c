@@ -12,9 +12,10 @@
 #include <sys/stat.h>
 
 #include "daemon/log.h"
+#include "util/clock.h"
 #include "util/mem.h"
 
-enum { KEYS_MAX = 100000 };
+enum { KEYS_MAX = 100000, LOOK_US = 20000 };
 
 static const unsigned allowed[SHELL_SOCKETS] = {
 	[SHELL_REQUEST] = ZAP_CLIENT | ZAP_ADMIN, [SHELL_PUBLISH] = ZAP_CLIENT | ZAP_ADMIN,
@@ -223,6 +224,48 @@ mmq_zap_find(const struct zap *zap, const char *user_id, enum shell_socket which
 	return key != NULL && (key->roles & allowed[which]) != 0 ? key : NULL;
 }
 
+static void
+folder_look(struct zap *zap)
+{
+	char path[4096];
+	struct zap_key *old = zap->keys;
+	int old_count = zap->keys_count;
+	uint64_t stamp;
+	bool lost = false;
+
+	snprintf(path, sizeof path, "%s/allow", zap->folder);
+	stamp = folder_stamp(path);
+	if (stamp == zap->stamp)
+		return;
+	zap->stamp = stamp;
+	keys_read(zap, &zap->keys, &zap->keys_count);
+	for (int i = 0; i < old_count; i++) {
+		const struct zap_key *now = zap->keys_count == 0 ? NULL :
+		    bsearch(&old[i], zap->keys, (size_t)zap->keys_count, sizeof *zap->keys, key_compare);
+
+		lost |= now == NULL || (now->roles & old[i].roles) != old[i].roles || strcmp(now->tenant, old[i].tenant) != 0;
+	}
+	mmq_log(MMQ_LOG_INFO, "keys", "count=%d revoked=%s", zap->keys_count, lost ? "yes" : "no");
+	free(old);
+	zap->revoked |= lost;
+}
+
+/* libzmq's client gives up for good when it is refused, so a key that was allowed a moment ago must be seen at once. Strangers
+ * make us look at the folder at most every LOOK_US. */
+static bool
+key_is_allowed(struct zap *zap, const char *text, enum shell_socket which)
+{
+	int64_t now_us = mmq_clock_mono_us();
+
+	if (mmq_zap_find(zap, text, which) != NULL)
+		return true;
+	if (now_us - zap->looked_us < LOOK_US)
+		return false;
+	zap->looked_us = now_us;
+	folder_look(zap);
+	return mmq_zap_find(zap, text, which) != NULL;
+}
+
 /* Frames of a request: version, request id, domain, address, identity, mechanism, credentials. */
 void
 mmq_zap_answer(struct zap *zap)
@@ -252,7 +295,7 @@ mmq_zap_answer(struct zap *zap)
 		if (which < SHELL_SOCKETS && strcmp(parts[5], "CURVE") == 0 && sizes[6] == 32) {
 			memcpy(key, parts[6], 32);
 			zmq_z85_encode(text, key, 32);
-			if (mmq_zap_find(zap, text, (enum shell_socket)which) != NULL) {
+			if (key_is_allowed(zap, text, (enum shell_socket)which)) {
 				code = "200";
 				reason = "OK";
 				user = text;
@@ -274,25 +317,11 @@ mmq_zap_answer(struct zap *zap)
 bool
 mmq_zap_reload(struct zap *zap)
 {
-	char path[4096];
-	struct zap_key *old = zap->keys;
-	int old_count = zap->keys_count;
-	uint64_t stamp;
-	bool lost = false;
+	bool revoked;
 
-	snprintf(path, sizeof path, "%s/allow", zap->folder);
-	stamp = folder_stamp(path);
-	if (stamp == zap->stamp)
-		return false;
-	zap->stamp = stamp;
-	keys_read(zap, &zap->keys, &zap->keys_count);
-	for (int i = 0; i < old_count; i++) {
-		const struct zap_key *now = zap->keys_count == 0 ? NULL :
-		    bsearch(&old[i], zap->keys, (size_t)zap->keys_count, sizeof *zap->keys, key_compare);
-
-		lost |= now == NULL || (now->roles & old[i].roles) != old[i].roles || strcmp(now->tenant, old[i].tenant) != 0;
-	}
-	mmq_log(MMQ_LOG_INFO, "keys", "count=%d revoked=%s", zap->keys_count, lost ? "yes" : "no");
-	free(old);
-	return lost;
+	folder_look(zap);
+	revoked = zap->revoked;
+	zap->revoked = false;
+	return revoked;
 }
+

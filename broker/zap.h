@@ -29,6 +29,8 @@ struct zap {
 	struct zap_key *keys;     /* sorted by text */
 	int keys_count;
 	uint64_t stamp;           /* of the folder's content */
+	bool revoked;             /* a key lost rights since mmq_zap_reload last said so */
+	int64_t looked_us;        /* when an unknown key last made us look at the folder */
 	uint64_t denied;
 };
 

@@ -1,0 +1,123 @@
+"""CURVE keys: who may connect where, whose tenant it is, and that a key that was taken back is cut off."""
+import contextlib
+
+import msgpack
+import pytest
+import zmq
+import zmq.auth
+
+from helpers import Broker, Client, Subscriber, Worker, until
+
+MODEL = [("iris", [1], {"production": 1})]
+
+
+class Keys:
+    """Certificates in the broker's folder of allowed keys."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        (folder / "allow").mkdir(parents=True)
+
+    def add(self, name, role, tenant="default", allow=True):
+        public, secret = zmq.curve_keypair()
+        if allow:
+            text = f'metadata\n    role = "{role}"\n    tenant = "{tenant}"\ncurve\n    public-key = "{public.decode()}"\n'
+            (self.folder / "allow" / name).write_text(text)
+        return public, secret
+
+    def remove(self, name):
+        (self.folder / "allow" / name).unlink()
+
+    def server(self):
+        return zmq.auth.load_certificate(str(self.folder / "broker"))[0]
+
+
+class Locked(zmq.Context):
+    """A context whose sockets all use one key pair."""
+    keys = None
+
+    def socket(self, kind, *args, **kwargs):
+        socket = super().socket(kind, *args, **kwargs)
+        if self.keys:
+            socket.curve_serverkey, (socket.curve_publickey, socket.curve_secretkey) = self.keys
+        return socket
+
+
+@contextlib.contextmanager
+def person(keys, pair):
+    context = Locked()
+    context.__dict__["keys"] = (keys.server(), pair) if pair else None
+    try:
+        yield context
+    finally:
+        context.destroy(linger=0)
+
+
+@pytest.fixture
+def keys(home):
+    return Keys(home.parent / "keys")
+
+
+@pytest.fixture
+def guarded(home, keys):
+    broker = Broker(home, "--keys", str(keys.folder), "--lease-ms", "1000", "--heartbeat-ms", "200",
+                    *(f"--{name}=tcp://127.0.0.1:*" for name in ("request", "publish", "sink", "work")))
+    broker.start()
+    yield broker
+    broker.kill()
+
+
+def test_strangers_and_wrong_roles_get_nothing(guarded, keys):
+    worker_pair, stranger = keys.add("w", "worker"), keys.add("s", "client", allow=False)
+    for pair in (None, stranger, worker_pair):
+        with person(keys, pair) as context:
+            client = Client(context, guarded)
+            client.send("ping")
+            assert client.is_silent(300)
+
+
+def test_tenant_comes_from_the_key(guarded, keys):
+    pairs = {name: keys.add(name, role, tenant) for name, role, tenant in
+             (("a", "client", "acme"), ("b", "client", "beta"), ("w", "worker", "default"))}
+    with person(keys, pairs["a"]) as acme, person(keys, pairs["b"]) as beta, person(keys, pairs["w"]) as third:
+        a, b = Client(acme, guarded), Client(beta, guarded)
+        assert until(lambda: a.ask("ping")["ok"])
+        worker = Worker(third, guarded, say_hello=False)
+        worker.say("hello", kind="predictor", session=b"s" * 16, protocol=1, build="test", pid=1, held=[], ready={"predict": 4},
+                   models=[["acme", "iris", [1], {"production": 1}, 1]])
+        assert worker.expect("welcome")
+        spy = Subscriber(beta, guarded, "")
+        a.send("predict", model="iris", rows=[[1]], sink=True, id="mine")
+        item = worker.work()
+        assert item.tenant == "acme"
+        worker.echo(item)
+        assert a.receive()["ok"]
+        assert b.ask("predict", model="iris", rows=[[1]])["error"]["code"] == "NOT_FOUND"
+        assert b.ask("results", prefix="result/acme/")["results"] == []
+        assert not spy.socket.poll(100)
+
+
+def test_key_taken_back_is_cut_off_without_restart(guarded, keys):
+    pair, sub = keys.add("late", "client"), keys.add("sub", "subscriber")
+    with person(keys, pair) as context, person(keys, sub) as listener:
+        client = Client(context, guarded)
+        client.send("ping")
+        assert client.receive()["ok"]
+        subscriber = Subscriber(listener, guarded, "")
+        monitor = subscriber.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        keys.remove("late")
+        refused = until(lambda: cut_off(client))
+        assert refused["error"]["code"] == "UNAUTHENTICATED"
+        keys.remove("sub")
+        assert monitor.poll(5000)
+    with person(keys, pair) as context:
+        client = Client(context, guarded)
+        client.send("ping")
+        assert client.is_silent(300)
+
+
+def cut_off(client):
+    """Ask once; the refusal, or None while the key is still good."""
+    client.raw(msgpack.packb({"v": 1, "op": "ping", "id": "x"}))
+    answer = client.receive()
+    return None if answer["ok"] else answer
