@@ -88,6 +88,13 @@ struct mmq_outputs {
 	size_t leaf_cols;
 };
 
+/* What a state was trained on: an opened file is held against the preparation and classes that came with it. */
+struct mmq_state_shape {
+	size_t cols, codes_cols;   /* of its batches */
+	uint32_t classes;          /* 0 for regression */
+	size_t features;           /* of its contributions; 0: it gives none */
+};
+
 struct mmq_engine {
 	unsigned abi;                    /* MMQ_ENGINE_ABI */
 	const char *name, *summary;      /* wire name, never renamed; one line for describe and help */
@@ -105,6 +112,7 @@ struct mmq_engine {
 	/* Columns of score (and of leaf, 0 if none) that this model gives. */
 	size_t (*score_cols)(const void *state);
 	size_t (*leaf_cols)(const void *state);            /* (Optional) */
+	void (*shape)(const void *state, struct mmq_state_shape *shape_out);
 	/* (Optional) Which of `outputs` this state gives, when it may lack some (svm without probability); NULL: all of them. */
 	unsigned (*gives)(const void *state);
 	/* Scratch that predict needs for up to rows_max rows; 0 is fine. */

@@ -4,7 +4,26 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/check.h"
 #include "util/mem.h"
+
+/* Engine, preparation and classes come from different parts of a file: nothing but this says that they belong together. */
+static int
+check_shape(const struct mmq_model *model, struct mmq_err *err)
+{
+	struct mmq_state_shape shape;
+	size_t cols = mmq_check_feature_cols(model->features, model->features_count), codes_cols = 0;
+
+	for (size_t i = 0; i < model->features_count; i++)
+		codes_cols += model->features[i].kind == MMQ_CATEGORY;
+	model->engine->shape(model->state, &shape);
+	if (shape.cols != cols || shape.codes_cols != codes_cols || (shape.features != 0 && shape.features != model->features_count))
+		return mmq_err_set(err, MMQ_DATA_LOSS, "model: the engine takes %zu columns and %zu codes, its preparation gives %zu and %zu", shape.cols,
+		    shape.codes_cols, cols, codes_cols);
+	if (shape.classes != model->decide.classes.count)
+		return mmq_err_set(err, MMQ_DATA_LOSS, "model: the engine knows %u classes, its labels are %zu", shape.classes, model->decide.classes.count);
+	return 0;
+}
 
 int
 mmq_model_complete(struct mmq_model *model, struct mmq_err *err)
@@ -15,6 +34,8 @@ mmq_model_complete(struct mmq_model *model, struct mmq_err *err)
 	size_t classes = decide->classes.count;
 
 	model->features = mmq_prepare_features(model->prepare, &model->features_count);
+	if (check_shape(model, err) == -1)
+		return -1;
 	model->outputs = gives & (MMQ_OUT_SCORE | MMQ_OUT_PROBABILITY | MMQ_OUT_CONTRIBUTION | MMQ_OUT_LEAF);
 	if (decide->task == MMQ_REGRESSION)
 		model->outputs &= ~(unsigned)MMQ_OUT_PROBABILITY;

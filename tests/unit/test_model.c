@@ -29,6 +29,13 @@ tiny_train(void **state_out, const struct mmq_fit *fit, struct mmq_err *err)
 }
 
 static size_t tiny_score_cols(const void *state) { const struct tiny *tiny = state; return tiny->classes > 2 ? tiny->classes : 1; }
+static void
+tiny_shape(const void *state, struct mmq_state_shape *shape)
+{
+	const struct tiny *tiny = state;
+	*shape = (struct mmq_state_shape){ .cols = tiny->features, .classes = tiny->classes, .features = tiny->features };
+}
+
 static size_t tiny_scratch(const void *state, size_t rows, unsigned wanted) { (void)state; (void)rows; (void)wanted; return 0; }
 static void tiny_destroy(void **state) { free(*state); *state = NULL; }
 
@@ -61,7 +68,7 @@ static const struct mmq_param no_params[] = { { .name = NULL } };
 static const struct mmq_engine tiny_engine = {
 	.abi = MMQ_ENGINE_ABI, .name = "tiny", .tasks = MMQ_REGRESSION | MMQ_BINARY, .accepts = MMQ_WANTS_TARGET_SCALED,
 	.outputs = MMQ_OUT_SCORE | MMQ_OUT_PROBABILITY | MMQ_OUT_CONTRIBUTION, .params = no_params, .train = tiny_train,
-	.score_cols = tiny_score_cols, .scratch_bytes = tiny_scratch, .predict = tiny_predict, .destroy = tiny_destroy,
+	.score_cols = tiny_score_cols, .shape = tiny_shape, .scratch_bytes = tiny_scratch, .predict = tiny_predict, .destroy = tiny_destroy,
 };
 
 /* ---- Data: two numbers, three blobs ---- */

@@ -313,6 +313,13 @@ write_contribution(const struct state *state, const struct mmq_batch *x, size_t 
 			out[k * state->features + state->feature_of[j]] += state->coef[k * state->cols + j] * row[j];
 }
 
+static void
+linear_shape(const void *state_p, struct mmq_state_shape *shape)
+{
+	const struct state *state = state_p;
+	*shape = (struct mmq_state_shape){ .cols = state->cols, .classes = state->classes, .features = state->features };
+}
+
 static int
 linear_predict(const void *state_p, const struct mmq_batch *x, struct mmq_outputs *out, void *scratch, struct mmq_err *err)
 {
@@ -359,6 +366,6 @@ const struct mmq_engine mmq_engine_linear = {
 	.abi = MMQ_ENGINE_ABI, .name = "linear", .summary = "Ridge regression; logistic and softmax regression with L2 penalty (double)",
 	.tasks = TASKS, .accepts = ACCEPTS, .outputs = MMQ_OUT_SCORE | MMQ_OUT_PROBABILITY | MMQ_OUT_CONTRIBUTION, .can = MMQ_CAN_WEIGHTS,
 	.params = params_table, .check = linear_check, .train = linear_train, .save = linear_save, .open = linear_open,
-	.score_cols = linear_score_cols, .scratch_bytes = linear_scratch_bytes, .predict = linear_predict, .describe = linear_describe,
+	.score_cols = linear_score_cols, .shape = linear_shape, .scratch_bytes = linear_scratch_bytes, .predict = linear_predict, .describe = linear_describe,
 	.destroy = linear_destroy,
 };

@@ -335,6 +335,13 @@ write_row(const struct state *state, const float *z, size_t row, const struct mm
 		p[k] /= sum;
 }
 
+static void
+mlp_shape(const void *state_p, struct mmq_state_shape *shape)
+{
+	const struct state *state = state_p;
+	*shape = (struct mmq_state_shape){ .cols = state->net.widths[0], .classes = state->classes };
+}
+
 static int
 mlp_predict(const void *state_p, const struct mmq_batch *x, struct mmq_outputs *out, void *scratch, struct mmq_err *err)
 {
@@ -394,6 +401,6 @@ extern const struct mmq_engine mmq_engine_mlp;
 const struct mmq_engine mmq_engine_mlp = {
 	.abi = MMQ_ENGINE_ABI, .name = "mlp", .summary = "Neural network of fully connected layers (float32; Adam or SGD)",
 	.tasks = TASKS, .accepts = ACCEPTS, .outputs = MMQ_OUT_SCORE | MMQ_OUT_PROBABILITY, .can = MMQ_CAN_WEIGHTS, .params = params_table,
-	.check = mlp_check, .train = mlp_train, .save = mlp_save, .open = mlp_open, .score_cols = mlp_score_cols,
+	.check = mlp_check, .train = mlp_train, .save = mlp_save, .open = mlp_open, .score_cols = mlp_score_cols, .shape = mlp_shape,
 	.scratch_bytes = mlp_scratch_bytes, .predict = mlp_predict, .describe = mlp_describe, .destroy = mlp_destroy,
 };

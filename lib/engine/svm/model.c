@@ -57,6 +57,13 @@ score_row(const struct svm_model *model, const float *values, double *score_out)
 			    weighted_sum(model->coef + a * count, values, model->class_start[b], model->class_start[b + 1]) - model->rho[p];
 }
 
+void
+svm_shape(const void *state, struct mmq_state_shape *shape)
+{
+	const struct svm_model *model = state;
+	*shape = (struct mmq_state_shape){ .cols = model->vectors.cols, .classes = model->classes };
+}
+
 int
 svm_predict(const void *state, const struct mmq_batch *x, struct mmq_outputs *out, void *scratch, struct mmq_err *err)
 {

@@ -31,6 +31,7 @@ int svm_train(void **state_out, const struct mmq_fit *fit, struct mmq_err *err);
 int svm_save(const void *state, struct mmq_part *out, struct mmq_err *err);
 int svm_open(void **state_out, const struct mmq_part *in, struct mmq_err *err);
 size_t svm_score_cols(const void *state);
+void svm_shape(const void *state, struct mmq_state_shape *shape_out);
 size_t svm_scratch_bytes(const void *state, size_t rows_max, unsigned wanted);
 int svm_predict(const void *state, const struct mmq_batch *x, struct mmq_outputs *out, void *scratch, struct mmq_err *err);
 int svm_describe(const void *state, struct mmq_part *out, struct mmq_err *err);

@@ -31,6 +31,7 @@ const struct mmq_engine mmq_engine_svm = {
 	.save = svm_save,
 	.open = svm_open,
 	.score_cols = svm_score_cols,
+	.shape = svm_shape,
 	.scratch_bytes = svm_scratch_bytes,
 	.predict = svm_predict,
 	.describe = svm_describe,

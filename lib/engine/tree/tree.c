@@ -97,6 +97,13 @@ tree_scratch_bytes(const void *state, size_t rows_max, unsigned wanted)
 	return mmq_tree_scratch_bytes(state, rows_max);
 }
 
+static void
+tree_shape(const void *state, struct mmq_state_shape *shape)
+{
+	const struct mmq_tree_model *model = state;
+	*shape = (struct mmq_state_shape){ .cols = model->cols, .codes_cols = model->codes_cols, .classes = model->classes };
+}
+
 static int
 tree_predict(const void *state, const struct mmq_batch *x, struct mmq_outputs *out, void *scratch, struct mmq_err *err)
 {
@@ -150,6 +157,7 @@ const struct mmq_engine mmq_engine_tree = {
 	.save = tree_save,
 	.open = tree_open,
 	.score_cols = tree_score_cols,
+	.shape = tree_shape,
 	.leaf_cols = tree_leaf_cols,
 	.gives = tree_gives,
 	.scratch_bytes = tree_scratch_bytes,
