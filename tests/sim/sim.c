@@ -211,7 +211,8 @@ journal_flush(struct sim *sim, const struct mmq_journal_read *read)
 	thing = thing_new(sim, T_JOURNAL, sim->disk_us - sim->now_us);
 	thing->life = sim->life;
 	thing->commands = mmq_array(sim->batch_count + 1, sizeof *thing->commands);
-	memcpy(thing->commands, sim->batch, sim->batch_count * sizeof *sim->batch);
+	if (sim->batch_count > 0)
+		memcpy(thing->commands, sim->batch, sim->batch_count * sizeof *sim->batch);
 	thing->commands_count = sim->batch_count;
 	if (read != NULL)
 		thing->read = *read;
