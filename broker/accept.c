@@ -14,6 +14,10 @@ core_waiter_fill(struct core_waiter *waiter, const struct mmq_core_request *in)
 	waiter->id_size = in->head->id.at == NULL ? 0 : (uint8_t)in->head->id.size;
 	if (waiter->id_size > 0)
 		memcpy(waiter->id, in->head->id.at, waiter->id_size);
+	waiter->request_size = in->head->op != MMQ_OP_CANCEL || in->head->request.at == NULL ? 0 : (uint8_t)in->head->request.size;
+	waiter->request_is_binary = in->head->request_is_binary;
+	if (waiter->request_size > 0)
+		memcpy(waiter->request, in->head->request.at, waiter->request_size);
 	waiter->acceptance = in->head->op == MMQ_OP_TRAIN || !in->head->wait;
 }
 

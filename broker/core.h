@@ -187,6 +187,9 @@ struct mmq_core_answer {
 	const uint8_t *id;
 	size_t id_size;                      /* 0: nil */
 	bool id_is_binary;
+	const uint8_t *request;              /* CANCEL: the id that was to be given up */
+	size_t request_size;
+	bool request_is_binary;
 	uint8_t op;
 	enum mmq_answer_form form;
 	const struct mmq_body *body;

@@ -128,6 +128,8 @@ struct core_waiter {
 	uint8_t op, id_size, job[16];
 	bool id_is_binary, queued, acceptance; /* queued: in core->waiters; acceptance: waits for the commit only */
 	uint8_t id[MMQ_ID_BYTES_MAX];
+	bool request_is_binary;
+	uint8_t request_size, request[MMQ_ID_BYTES_MAX]; /* cancel: what is to be given up */
 };
 
 enum pending_why { P_PUT, P_LEASE, P_GRANT, P_STRIKE, P_OUTCOME, P_PRUNE, P_LANES, P_HEADS, P_BODY, P_EXPIRED, P_JOB, P_CANCEL, P_LIST, P_RESULTS,

@@ -10,14 +10,18 @@ struct mmq_core_answer *
 core_answer_to(struct mmq_core *core, const struct core_waiter *to, enum mmq_answer_form form)
 {
 	struct mmq_core_answer *answer = &core_act(core, MMQ_DO_ANSWER)->answer;
-	uint8_t *id = mmq_arena_get(&core->scratch, sizeof to->id);
+	uint8_t *id = mmq_arena_get(&core->scratch, sizeof to->id + sizeof to->request), *request = id + sizeof to->id;
 
-	memcpy(id, to->id, sizeof to->id);
+	memcpy(id, to->id, to->id_size);
+	memcpy(request, to->request, to->request_size);
 	answer->route = to->route;
 	answer->tag = to->tag;
 	answer->id = id;
 	answer->id_size = to->id_size;
 	answer->id_is_binary = to->id_is_binary;
+	answer->request = request;
+	answer->request_size = to->request_size;
+	answer->request_is_binary = to->request_is_binary;
 	answer->op = to->op;
 	answer->form = form;
 	return answer;

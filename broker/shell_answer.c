@@ -149,6 +149,7 @@ put_results(struct shell *shell, struct mmq_buf *out, const struct mmq_head *hea
 static void
 put_form(struct shell *shell, struct mmq_buf *out, const struct mmq_head *head, const struct mmq_core_answer *answer)
 {
+	struct mmq_head request;
 	size_t place;
 
 	switch (answer->form) {
@@ -178,7 +179,10 @@ put_form(struct shell *shell, struct mmq_buf *out, const struct mmq_head *head, 
 		put_jobs(out, head, answer->page);
 		break;
 	case MMQ_ANSWER_CANCEL:
-		mmq_reply_begin(out, head, 1);
+		request = mmq_shell_head(answer->request, answer->request_size, answer->request_is_binary);
+		mmq_reply_begin(out, head, 2);
+		mmq_put_str(out, "request");
+		mmq_head_put_id(out, &request);
 		put_text(out, "state", answer->text);
 		break;
 	case MMQ_ANSWER_RESULTS:

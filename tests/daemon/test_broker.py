@@ -109,7 +109,7 @@ def test_cancel_before_and_while_running(context, broker):
         if state == "cancelled" or client.socket.poll(200):
             answers.append(client.receive())
         by_id = {answer["id"]: answer for answer in answers}
-        assert by_id["c" + identity]["state"] in ("cancelled", "cancelling")
+        assert by_id["c" + identity]["state"] in ("cancelled", "cancelling") and by_id["c" + identity]["request"] == identity
         if identity in by_id:
             assert by_id[identity]["error"]["code"] == "CANCELLED"
     assert worker.expect("cancel")["delivery"] == item.delivery
