@@ -285,6 +285,7 @@ void core_outcome_write(struct mmq_core *core, struct core_request *request);
 void core_stop(struct mmq_core *core, const char *why);
 void core_detach(struct mmq_core *core, struct core_request *request);                 /* out of whatever list or lease it is in: R_LOOSE */
 void core_outcome_written(struct mmq_core *core, struct core_request *request, enum mmq_journal_status status, uint64_t result_seq);
+void core_publish_answer(struct mmq_core *core, struct core_request *request);            /* its code, why or answer on the sink, if it has a topic */
 void core_request_job(const struct core_request *request, struct mmq_core_job *job);
 void core_job_event(struct mmq_core *core, struct core_request *request, const char *event);
 void core_answer_error(struct mmq_core *core, const struct core_waiter *to, enum mmq_code code, const char *why, uint32_t retry_after_ms);

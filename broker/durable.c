@@ -139,6 +139,11 @@ put_refused(struct mmq_core *core, struct core_request *request, enum mmq_code c
 {
 	CORE_COUNT(core, refused);
 	core_waiters_error(core, request->job, code, why, retry_after_ms);
+	if (request->route == 0 && request->op != MMQ_OP_TRAIN && code != MMQ_ALREADY_EXISTS) {
+		request->code = code;
+		request->why = mmq_strdup(why);
+		core_publish_answer(core, request);
+	}
 	request->state = R_LOOSE;
 	core_request_done(core, request);
 }

@@ -114,8 +114,8 @@ core_job_event(struct mmq_core *core, struct core_request *request, const char *
 	publish->seq = request->result_seq;
 }
 
-static void
-publish_answer(struct mmq_core *core, struct core_request *request)
+void
+core_publish_answer(struct mmq_core *core, struct core_request *request)
 {
 	char topic[MMQ_JOURNAL_TOPIC];
 	struct mmq_core_publish *publish;
@@ -154,7 +154,7 @@ core_detach(struct mmq_core *core, struct core_request *request)
 		cancel = core_act(core, MMQ_DO_CANCEL_WORK);
 		cancel->route = lease->worker->route;
 		cancel->cancel.lease = lease->name;
-		cancel->cancel.code = MMQ_CANCELLED;
+		cancel->cancel.code = request->code == MMQ_DEADLINE_EXCEEDED ? MMQ_DEADLINE_EXCEEDED : MMQ_CANCELLED;
 		lease->request = NULL;
 		request->lease = NULL;
 		core->leased--;
@@ -202,7 +202,7 @@ plain_end(struct mmq_core *core, struct core_request *request)
 			answer->err = error_make(core, request->code, request->why, 0);
 	}
 	if (request->sink)
-		publish_answer(core, request);
+		core_publish_answer(core, request);
 	count_end(core, request);
 	core_request_done(core, request);
 }
@@ -243,9 +243,9 @@ core_end(struct mmq_core *core, struct core_request *request, enum mmq_journal_s
 {
 	if (request->state == R_ENDING || request->state == R_ENDED)
 		return;
+	request->code = code;
 	core_detach(core, request);
 	request->end_state = state;
-	request->code = code;
 	free(request->why);
 	request->why = mmq_strdup(why);
 	finish(core, request);
@@ -399,7 +399,7 @@ core_outcome_written(struct mmq_core *core, struct core_request *request, enum m
 	if (request->op == MMQ_OP_TRAIN)
 		core_job_event(core, request, mmq_job_state_name(request->end_state));
 	else
-		publish_answer(core, request);
+		core_publish_answer(core, request);
 	if (request->op == MMQ_OP_TRAIN && request->end_state == MMQ_JOB_DONE && request->result_version > 0)
 		model_published(core, request);
 	core_request_done(core, request);
