@@ -33,6 +33,7 @@ cli_client(struct cli *cli)
 		.publish = cli->publish,
 		.sink = cli->sink,
 		.server_key = from_environment(cli->server_key, "MODELMQ_SERVER_KEY"),
+		.retry_ms = 10000,
 		.key_file = from_environment(cli->key_file, "MODELMQ_KEY"),
 	};
 	return cli->client = mmq_client_open_with(&options);

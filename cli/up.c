@@ -137,7 +137,14 @@ add_child(struct up *up, const char *name, int rank, const char *path)
 	return child;
 }
 
-/* With CURVE the workers need a key that the broker allows; it is made once and kept in the folder of keys. */
+/* Sockets on tcp ask for keys, those in the home do not. */
+static bool
+workers_need_keys(const struct up *up)
+{
+	return up->keys != NULL && up->work != NULL && strncmp(up->work, "tcp://", 6) == 0;
+}
+
+/* Workers that come over tcp need a key that the broker allows; it is made once and kept in the folder of keys. */
 static int
 prepare_keys(struct up *up)
 {
@@ -152,7 +159,7 @@ prepare_keys(struct up *up)
 		return cli_say(CLI_CONFIG, "folder of keys '%s': %s", allow, strerror(errno));
 	snprintf(up->worker_key, sizeof(up->worker_key), "%s/worker_secret", folder);
 	snprintf(up->broker_key, sizeof(up->broker_key), "%s/broker", folder);
-	return access(up->worker_key, F_OK) == 0 ? 0 : keys_make(folder, allow, "worker", "worker", "default");
+	return !workers_need_keys(up) || access(up->worker_key, F_OK) == 0 ? 0 : keys_make(folder, allow, "worker", "worker", "default");
 }
 
 static void
@@ -160,7 +167,7 @@ add_worker(struct up *up, const char *name, const char *path)
 {
 	struct child *child = add_child(up, name, WORKER, path);
 
-	if (up->keys != NULL) {
+	if (workers_need_keys(up)) {
 		add_option(child, "--key-file", up->worker_key);
 		add_option(child, "--server-key-file", up->broker_key);
 	}

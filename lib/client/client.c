@@ -38,6 +38,7 @@ mmq_client_open_with(const struct mmq_client_options *options)
 	const char *home = options->home != NULL ? options->home : is_remote ? NULL : mmq_home_default();
 
 	client->connect_ms = options->connect_ms > 0 ? options->connect_ms : CONNECT_MS_DEFAULT;
+	client->retry_ms = options->retry_ms;
 	client->context = zmq_ctx_new();
 	if (client->context == NULL)
 		abort();

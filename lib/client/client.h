@@ -9,6 +9,9 @@ enum mmq_endpoint { MMQ_REQUEST, MMQ_PUBLISH, MMQ_SINK, MMQ_WORK, MMQ_ENDPOINTS 
 struct mmq_pending {
 	char id[65];
 	bool is_sent;       /* on the present connection */
+	int64_t first_us;   /* when it was asked first */
+	int64_t again_us;   /* not to be sent before; 0: at once */
+	unsigned retries;
 	struct mmq_buf frame, payload;   /* kept until the answer is here, to be sent again */
 };
 
@@ -18,7 +21,7 @@ struct mmq_client {
 	bool has_curve, is_broken;
 	char server_key[41], public_key[41], secret_key[41];
 	struct mmq_err broken;              /* why nothing can be asked */
-	uint32_t connect_ms;
+	uint32_t connect_ms, retry_ms;
 
 	bool is_connected, was_connected, is_refused;   /* is_refused: the handshake failed for our key */
 	int64_t lost_us;                    /* since when there is no connection */

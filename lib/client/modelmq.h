@@ -33,6 +33,7 @@ struct mmq_client_options {
 	const char *server_key;  /* CURVE: the service's public key (40 characters of Z85), or the path of a key file */
 	const char *key_file;    /* CURVE: this client's secret key file, as `modelmq keygen` writes it */
 	uint32_t connect_ms;     /* give up when no connection came about in this time; 0: 3000 */
+	uint32_t retry_ms;       /* ask again for so long when the service is busy or has no worker yet (RESOURCE_EXHAUSTED, UNAVAILABLE); 0: never */
 };
 
 /* where: a home folder, a request endpoint (it holds "://"), or NULL for MODELMQ_HOME, else ./modelmq-home.

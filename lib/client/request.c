@@ -18,6 +18,7 @@
 
 enum {
 	LOST_MS_MAX = 30000,       /* how long a service that was there may be gone */
+	RETRY_MS = 50, RETRY_DOUBLINGS_MAX = 5,
 	JOB_WAIT_MS = 20000, JOB_WAIT_GRACE_MS = 5000,
 };
 
@@ -115,9 +116,11 @@ fail:
 static void
 send_unsent(struct mmq_client *client)
 {
+	int64_t now_us = mmq_clock_mono_us();
+
 	for (size_t i = 0; i < client->pending_count; i++) {
 		struct mmq_pending *pending = client->pending[i];
-		if (pending->is_sent)
+		if (pending->is_sent || pending->again_us > now_us)
 			continue;
 		bool has_payload = pending->payload.size > 0;
 		if (zmq_send(client->request, pending->frame.bytes, pending->frame.size, ZMQ_DONTWAIT | (has_payload ? ZMQ_SNDMORE : 0)) == -1)
@@ -129,10 +132,16 @@ send_unsent(struct mmq_client *client)
 	}
 }
 
-static bool
-has_unsent(const struct mmq_client *client)
+/* When the next request that was not sent is due: 0 for at once, INT64_MAX for never. */
+static int64_t
+unsent_due_us(const struct mmq_client *client)
 {
-	return client->pending_count > 0 && !client->pending[client->pending_count - 1]->is_sent;
+	int64_t due_us = INT64_MAX;
+
+	for (size_t i = 0; i < client->pending_count; i++)
+		if (!client->pending[i]->is_sent && client->pending[i]->again_us < due_us)
+			due_us = client->pending[i]->again_us;
+	return due_us;
 }
 
 static void
@@ -162,6 +171,23 @@ read_monitor(struct mmq_client *client)
 	}
 }
 
+/* Busy, or nobody there yet: keep the request and send it again after a while. false: the answer is for the caller. */
+static bool
+retry_later(const struct mmq_client *client, struct mmq_pending *pending, const struct mmq_answer *answer)
+{
+	int64_t now_us = mmq_clock_mono_us();
+	const char *code = mmq_answer_code(answer);
+
+	if (client->retry_ms == 0 || now_us - pending->first_us > (int64_t)client->retry_ms * 1000 || !mmq_answer_flag(answer, "error.retryable", false) ||
+	    (strcmp(code, "UNAVAILABLE") != 0 && strcmp(code, "RESOURCE_EXHAUSTED") != 0))
+		return false;
+	int64_t wait_ms = mmq_answer_int(answer, "error.retry_after_ms", RETRY_MS << pending->retries);
+	pending->retries += pending->retries < RETRY_DOUBLINGS_MAX;
+	pending->again_us = now_us + (wait_ms < 1 ? 1 : wait_ms > 5000 ? 5000 : wait_ms) * 1000;
+	pending->is_sent = false;
+	return true;
+}
+
 static void
 read_answers(struct mmq_client *client)
 {
@@ -176,7 +202,7 @@ read_answers(struct mmq_client *client)
 		/* An answer without an id is to a message that could not be read; with one unanswered we know which. */
 		if (index == client->pending_count && *mmq_answer_id(answer) == '\0' && client->pending_count == 1)
 			index = 0;
-		if (index == client->pending_count) {
+		if (index == client->pending_count || retry_later(client, client->pending[index], answer)) {
 			mmq_answer_destroy(&answer);
 			continue;
 		}
@@ -191,12 +217,15 @@ read_answers(struct mmq_client *client)
 static void
 pump(struct mmq_client *client, long timeout_ms)
 {
+	int64_t now_us = mmq_clock_mono_us(), due_us = unsent_due_us(client);
 	zmq_pollitem_t items[2] = {
-		{ .socket = client->request, .events = (short)(ZMQ_POLLIN | (has_unsent(client) ? ZMQ_POLLOUT : 0)) },
+		{ .socket = client->request, .events = (short)(ZMQ_POLLIN | (due_us <= now_us ? ZMQ_POLLOUT : 0)) },
 		{ .socket = client->monitor, .events = ZMQ_POLLIN },
 	};
 
-	if (zmq_poll(items, 2, timeout_ms) <= 0)
+	if (due_us > now_us && due_us - now_us < (int64_t)timeout_ms * 1000)
+		timeout_ms = (long)((due_us - now_us + 999) / 1000);
+	if (zmq_poll(items, 2, timeout_ms) < 0)
 		return;
 	if (items[1].revents != 0)
 		read_monitor(client);
@@ -244,6 +273,7 @@ mmq_client_send(struct mmq_client *client, struct mmq_message **message)
 		client->pending_capacity = client->pending_capacity * 2 + 8;
 		client->pending = mmq_grow(client->pending, client->pending_capacity, sizeof(struct mmq_pending *));
 	}
+	pending->first_us = mmq_clock_mono_us();
 	client->pending[client->pending_count++] = pending;
 	send_unsent(client);
 	return 0;
