@@ -11,7 +11,7 @@ int
 main(int argc, char **argv)
 {
 	uint64_t seed = 1, seeds = 300;
-	uint32_t requests = 300;
+	uint32_t requests = 800;
 	int failures = 0;
 	bool is_loud = false;
 
