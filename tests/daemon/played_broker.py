@@ -34,11 +34,10 @@ class PlayedBroker:
         return process
 
     def close(self):
-        for process in self.processes:
-            if process.poll() is None:
-                process.terminate()
-        for process in self.processes:
-            assert process.wait(WAIT_S) is not None
+        running = [process for process in self.processes if process.poll() is None]
+        for process in running:
+            process.terminate()
+        assert [process.wait(WAIT_S) for process in running] == [0] * len(running)
         self.context.destroy(linger=0)
 
     def say(self, kind, message, *tail):
