@@ -90,6 +90,7 @@ struct core_lane {
 	uint32_t version;
 	uint32_t requests, heads;           /* requests that name it; durable ones among those waiting */
 	bool backlog, reading, busy;        /* more in the journal; a read is under way; STORE: one is leased */
+	bool is_first_read;                 /* that read is the first one after a start */
 	uint64_t last_seq;                  /* the largest seq taken into memory */
 	double us_per_byte;                 /* measured; 0: not yet */
 };
@@ -193,6 +194,7 @@ struct mmq_core {
 	size_t blocks_count;
 
 	uint32_t tenants_count, lanes_count, workers_count, predictors_count, waiters_count, fetches, puts, models_count, model_mark;
+	uint32_t first_reads;               /* lanes whose heads are not read yet after a start: workers cannot be adopted before */
 	uint32_t requests, plain, alone_leased, big_leased;
 	uint64_t waiting, leased, durable, bytes;
 	double drained_per_s;

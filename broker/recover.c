@@ -105,6 +105,8 @@ core_on_lanes(struct mmq_core *core, struct mmq_journal_page *page)
 		}
 		lane->backlog = true;
 		core_lane_refill(core, lane);
+		lane->is_first_read = lane->reading;
+		core->first_reads += lane->is_first_read;
 		core_lane_release(core, lane);
 	}
 }
@@ -123,6 +125,8 @@ core_on_heads(struct mmq_core *core, struct core_lane *lane, struct mmq_journal_
 
 	lane->requests++;
 	lane->reading = false;
+	core->first_reads -= lane->is_first_read;
+	lane->is_first_read = false;
 	for (uint32_t i = 0; i < page->count; i++) {
 		struct mmq_journal_row *row = &page->rows[i];
 		if (row->seq > lane->last_seq)

@@ -17,7 +17,7 @@ mmq_core_status(const struct mmq_core *core, struct mmq_core_status *status_out)
 	status_out->lanes = core->lanes_count;
 	status_out->tenants = core->tenants_count;
 	status_out->draining = core->draining;
-	status_out->recovering = core->recovering;
+	status_out->recovering = core->recovering || core->first_reads > 0;
 	status_out->stopped = core->stopped;
 	if (core->predictors_count == 0)
 		status_out->reasons[reasons++] = "no predictor is connected";

@@ -152,6 +152,7 @@ compute(void *arg)
 		mmq_reply_put_error(&job->result, &err);
 	}
 	pthread_mutex_lock(&job->lock);
+	job->is_handed_back = err.code != MMQ_OK && (atomic_load(&job->cancel_code) == MMQ_UNAVAILABLE || job->ask_err.code == MMQ_UNAVAILABLE);
 	job->err = err;
 	job->is_done = true;
 	wake_owner(job);
@@ -236,6 +237,12 @@ mmq_job_is_done(struct mmq_job *job)
 	bool is_done = job->is_done;
 	pthread_mutex_unlock(&job->lock);
 	return is_done;
+}
+
+bool
+mmq_job_is_handed_back(const struct mmq_job *job)
+{
+	return job->is_handed_back;
 }
 
 void

@@ -37,6 +37,7 @@ bool mmq_job_take_ask(struct mmq_job *job, enum mmq_grant_kind *kind_out, uint32
 void mmq_job_grant(struct mmq_job *job, uint32_t number, enum mmq_code code, const char *message);
 void mmq_job_cancel(struct mmq_job *job, enum mmq_code code);     /* stops within a second; the end comes as usual */
 bool mmq_job_is_done(struct mmq_job *job);
+bool mmq_job_is_handed_back(const struct mmq_job *job);            /* after the end: the lease was lost or this process leaves; another trainer goes on */
 
 /* After the end: what to answer. bytes borrowed until destroy. version: what was published, 0 if nothing. */
 void mmq_job_result(const struct mmq_job *job, struct mmq_work_result *result_out, const uint8_t **bytes_out, size_t *size_out);

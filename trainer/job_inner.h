@@ -39,7 +39,7 @@ struct mmq_job {
 	enum mmq_grant_kind ask_kind;
 	uint32_t ask_above, ask_number;
 	struct mmq_err ask_err;
-	bool is_done;
+	bool is_done, is_handed_back;
 	atomic_int cancel_code;                /* enum mmq_code; MMQ_OK: go on */
 
 	/* The compute thread's own. */

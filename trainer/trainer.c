@@ -89,8 +89,8 @@ job_end(struct mmq_trainer *self)
 	    mmq_code_name(result.code), result.version, result.service_us / 1000);
 	if (result.version != 0)
 		mmq_catalogue_report_model(self, item->tenant, item->model);
-	if (result.code == MMQ_UNAVAILABLE && result.version == 0 && item->cancelled)
-		mmq_worker_drop(self->worker, &item);  /* the lease was lost: nobody would take the answer */
+	if (mmq_job_is_handed_back(self->job))
+		mmq_worker_drop(self->worker, &item);
 	else
 		mmq_worker_answer(self->worker, &item, &result, bytes, size);
 	mmq_job_destroy(&self->job);
