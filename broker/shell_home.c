@@ -148,7 +148,7 @@ static int
 endpoint_choose(struct shell_home *home, int i, const char *given, const char *folder, bool curve, struct mmq_err *err)
 {
 	const char *recorded = home->recorded[i];
-	char text[PATH_MAX_HERE];
+	char text[PATH_MAX_HERE + 32];
 
 	if (given == NULL) {
 		snprintf(text, sizeof text, "ipc://%s/%s", folder, names[i]);

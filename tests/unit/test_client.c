@@ -27,7 +27,7 @@ struct service {
 	int seen;
 };
 
-/* Answer {id, ok, op, echo: <whole request>}; op "bad" gets an error, op "quit" ends the service. false: quit. */
+/* Answer {id, ok, op, echo: <whole request>}; op "bad" gets an error, op "busy" a retryable one twice, "quit" ends the service. false: quit. */
 static bool
 answer_one(void *router, struct service *service)
 {
@@ -56,7 +56,7 @@ answer_one(void *router, struct service *service)
 	if (service->swallow > 0 && goes_on) {
 		service->swallow--;
 	} else {
-		bool is_bad = mmq_read_is(&op, "bad");
+		bool is_busy = mmq_read_is(&op, "busy") && service->seen <= 2, is_bad = mmq_read_is(&op, "bad") || is_busy;
 		mmq_buf_init(&out, 1 << 20);
 		mmq_put_map(&out, 3);
 		mmq_put_str(&out, "id");
@@ -65,9 +65,13 @@ answer_one(void *router, struct service *service)
 		mmq_put_bool(&out, !is_bad);
 		if (is_bad) {
 			mmq_put_str(&out, "error");
-			mmq_put_map(&out, 3);
+			mmq_put_map(&out, 5);
+			mmq_put_str(&out, "retryable");
+			mmq_put_bool(&out, is_busy);
+			mmq_put_str(&out, "retry_after_ms");
+			mmq_put_int(&out, 20);
 			mmq_put_str(&out, "code");
-			mmq_put_str(&out, "NOT_FOUND");
+			mmq_put_str(&out, is_busy ? "RESOURCE_EXHAUSTED" : "NOT_FOUND");
 			mmq_put_str(&out, "message");
 			mmq_put_str(&out, "no such model");
 			mmq_put_str(&out, "field");
@@ -252,6 +256,25 @@ test_unanswered_requests_are_sent_again_after_a_restart(void **state)
 }
 
 static void
+test_a_busy_service_is_asked_again_when_wanted(void **state)
+{
+	(void)state;
+	struct service service;
+
+	for (int wanted = 0; wanted <= 1; wanted++) {
+		service_start(&service, 0);
+		struct mmq_client_options options = { .home = service.folder, .retry_ms = wanted ? 5000 : 0 };
+		struct mmq_client *client = mmq_client_open_with(&options);
+		struct mmq_message *message = mmq_message_new("busy");
+		struct mmq_answer *answer = mmq_client_ask(client, &message, 5000);
+		assert_string_equal(mmq_answer_code(answer), wanted ? "OK" : "RESOURCE_EXHAUSTED");
+		assert_int_equal(service.seen, wanted ? 3 : 1);
+		mmq_answer_destroy(&answer);
+		service_stop(&service, client);
+	}
+}
+
+static void
 test_nobody_there_is_said_in_time(void **state)
 {
 	(void)state;
@@ -418,6 +441,7 @@ main(void)
 		cmocka_unit_test(test_values_travel_and_answers_are_read_by_path),
 		cmocka_unit_test(test_an_error_names_code_sentence_and_field),
 		cmocka_unit_test(test_unanswered_requests_are_sent_again_after_a_restart),
+		cmocka_unit_test(test_a_busy_service_is_asked_again_when_wanted),
 		cmocka_unit_test(test_nobody_there_is_said_in_time),
 		cmocka_unit_test(test_a_slow_answer_times_out_and_its_late_answer_is_dropped),
 		cmocka_unit_test(test_wrongly_built_messages_never_leave),
