@@ -3,6 +3,7 @@
 
 #include <stdatomic.h>
 #include <stdatomic.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -60,6 +61,13 @@ mmq_cpu_pin_blas(char **argv)
 		return;
 	mmq_cpu_set_blas_environment();
 	setenv("MMQ_BLAS_PINNED", "1", 1);  /* never twice, whatever the environment says */
+	/* By its real path, so that process lists show the program's name; else by the link, which works for a deleted file too. */
+	char path[PATH_MAX];
+	ssize_t length = readlink("/proc/self/exe", path, sizeof(path) - 1);
+	if (length > 0) {
+		path[length] = '\0';
+		execv(path, argv);
+	}
 	execv("/proc/self/exe", argv);
 	/* Could not: go on with what OpenBLAS chose; answers stay right on processors it knows. */
 }
