@@ -233,37 +233,31 @@ fit_numbers(struct fit *fit, struct mmq_prepare_input *input, const struct mmq_c
 	return 0;
 }
 
-/* All numbers of a vector share one center and one scale (those of all its values): pixels keep their relations, and a pixel that is
- * constant in training does not blow up when it changes later. A gap is filled with the mean. */
+/* All numbers of a vector go from the range of all its training values to 0..1: pixels keep their relations, black stays 0, and a pixel
+ * that is constant in training does not blow up when it changes later. A gap is filled with the mean. */
 static void
 fit_vector(struct fit *fit, const struct mmq_prepare_input *input, const struct mmq_column *column)
 {
 	size_t width = fit->prepare->schema.fields[input->field].width, count = 0;
 	struct mmq_scale *scale = &fit->prepare->scales[input->scale];
-	double sum = 0, squares = 0;
+	double sum = 0, low = INFINITY, high = -INFINITY;
 
-	for (int pass = 0; pass < 2; pass++) {
-		double mean = count > 0 ? sum / (double)count : 0;
-		for (size_t i = 0; i < fit->rows_count; i++) {
-			const double *numbers = column->numbers + fit->rows[i] * column->stride;
-			for (size_t k = 0; k < width; k++) {
-				if (isnan(numbers[k]))
-					continue;
-				if (pass == 0) {
-					sum += numbers[k];
-					count++;
-				} else {
-					squares += (numbers[k] - mean) * (numbers[k] - mean);
-				}
-			}
+	for (size_t i = 0; i < fit->rows_count; i++) {
+		const double *numbers = column->numbers + fit->rows[i] * column->stride;
+		for (size_t k = 0; k < width; k++) {
+			if (isnan(numbers[k]))
+				continue;
+			low = numbers[k] < low ? numbers[k] : low;
+			high = numbers[k] > high ? numbers[k] : high;
+			sum += numbers[k];
+			count++;
 		}
 	}
 	*scale = (struct mmq_scale){ .fill = count > 0 ? sum / (double)count : 0, .scale = 1 };
-	double deviation = count > 0 ? sqrt(squares / (double)count) : 0;
-	if (deviation <= 1e-13 * fabs(scale->fill))
+	if (count == 0 || low == high)
 		warn(fit, name_of(fit, input), "has the same value in all training rows");
 	else if (fit->accepts & MMQ_WANTS_SCALED)
-		scale->center = scale->fill, scale->scale = 1 / deviation;
+		scale->center = low, scale->scale = 1 / (high - low);
 }
 
 /* Sparse columns are never centred, or zeros would fill up; they are divided by their largest magnitude. */

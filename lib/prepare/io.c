@@ -203,9 +203,9 @@ mmq_prepare_open(struct mmq_prepare **prepare_out, const struct mmq_schema *sche
 
 /* A step for people: who takes part in it. */
 enum step { STEP_DATETIME, STEP_FLAG, STEP_IMPUTE, STEP_ONE_HOT, STEP_ORDINAL, STEP_CATEGORY_HASH, STEP_TEXT_HASH, STEP_STANDARDIZE,
-	STEP_VECTOR_STANDARDIZE, STEP_COUNT };
+	STEP_VECTOR_RANGE, STEP_COUNT };
 static const char *const step_names[STEP_COUNT] = { "datetime_parts", "missing_flag", "impute_median", "one_hot", "category_codes", "category_hash",
-	"text_hash", "standardize", "vector_standardize" };
+	"text_hash", "standardize", "vector_range" };
 
 static bool
 takes_part(const struct mmq_prepare *prepare, const struct mmq_prepare_input *input, enum step step)
@@ -223,7 +223,7 @@ takes_part(const struct mmq_prepare *prepare, const struct mmq_prepare_input *in
 	case STEP_CATEGORY_HASH: return input->buckets > 0;
 	case STEP_TEXT_HASH: return input->coding == MMQ_CODING_TEXT_HASH;
 	case STEP_STANDARDIZE: return is_scaled && input->coding != MMQ_CODING_VECTOR;
-	case STEP_VECTOR_STANDARDIZE: return is_scaled && input->coding == MMQ_CODING_VECTOR;
+	case STEP_VECTOR_RANGE: return is_scaled && input->coding == MMQ_CODING_VECTOR;
 	case STEP_COUNT: break;
 	}
 	return false;
