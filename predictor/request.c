@@ -204,6 +204,13 @@ send(struct mmq_request *request, struct mmq_worker *worker, enum mmq_code code,
 	mmq_worker_answer(worker, &request->item, &result, request->answer.bytes, request->answer.size);
 }
 
+/* By which name the version was found: none when the client gave its number. */
+static struct mmq_text
+alias_of(const struct mmq_head *head)
+{
+	return head->version != 0 || head->alias.at != NULL ? head->alias : (struct mmq_text){ "production", 10 };
+}
+
 void
 mmq_request_answer(struct mmq_request *request, struct mmq_worker *worker, const struct mmq_prediction *prediction)
 {
@@ -213,7 +220,7 @@ mmq_request_answer(struct mmq_request *request, struct mmq_worker *worker, const
 
 	order_row_errors(&request->bad);
 	const struct mmq_predict_reply reply = {
-		.model = entry->name, .version = entry->version, .alias = request->head.alias, .task = mmq_task_name(decide->task),
+		.model = entry->name, .version = entry->version, .alias = alias_of(&request->head), .task = mmq_task_name(decide->task),
 		.rows = request->rows, .score_cols = prediction->score_cols, .leaf_cols = prediction->leaf_cols, .columns = prediction->columns,
 		.classes = decide->task == MMQ_REGRESSION ? NULL : &decide->classes, .positive = decide->task == MMQ_BINARY ? (int)decide->positive : -1,
 		.score_is_pairwise = decide->pairwise, .label = prediction->label, .value = prediction->value, .probability = prediction->probability,
