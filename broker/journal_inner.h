@@ -36,6 +36,7 @@ int journal_create(struct journal_db *db);                                     /
 int journal_statement(struct journal_db *db, enum journal_statement which, sqlite3_stmt **statement_out); /* reset and unbound */
 void journal_statements_fini(struct journal_db *db);
 int journal_run(struct journal_db *db, enum journal_statement which);         /* one without parameters or rows; SQLITE_OK */
+/* The row's bytes are borrowed until the statement is bound anew or its bindings are cleared: step it while row lives. */
 void journal_bind_row(sqlite3_stmt *statement, const struct mmq_journal_row *row, bool only_changing);
 /* The row that the statement stands on. false: its checksum is wrong; counted, and why names it. */
 bool journal_take_row(struct journal_db *db, sqlite3_stmt *statement, struct mmq_journal_row *row_out);

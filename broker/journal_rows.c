@@ -268,9 +268,9 @@ bind_value(sqlite3_stmt *statement, int at, const struct column *column, const s
 	if (bytes == NULL)
 		sqlite3_bind_int64(statement, at, number_of(column, row));
 	else if (column->type == COL_BYTES || column->type == COL_ID)
-		size > 0 ? sqlite3_bind_blob(statement, at, bytes, (int)size, SQLITE_TRANSIENT) : sqlite3_bind_null(statement, at);
+		size > 0 ? sqlite3_bind_blob(statement, at, bytes, (int)size, SQLITE_STATIC) : sqlite3_bind_null(statement, at);
 	else
-		sqlite3_bind_text(statement, at, bytes, (int)size, SQLITE_TRANSIENT);
+		sqlite3_bind_text(statement, at, bytes, (int)size, SQLITE_STATIC);
 }
 
 void

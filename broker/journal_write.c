@@ -1,6 +1,6 @@
 /* journal_write.c: the journal's commands on one SQLite connection, inside a transaction that the caller holds.
  *
- * A command either does all of its steps or none: what has more than one step runs under a savepoint. A row whose checksum is
+ * A command either does all of its steps or none: an end runs under a savepoint, a put takes its row back. A row whose checksum is
  * wrong is never written again, since a fresh checksum would hide the damage. */
 #include <stdio.h>
 #include <string.h>
@@ -16,6 +16,19 @@ step_once(sqlite3_stmt *statement)
 
 	sqlite3_reset(statement);
 	return code == SQLITE_DONE || code == SQLITE_ROW ? SQLITE_OK : code;
+}
+
+/* A statement whose only parameter is a seq. */
+static int
+run_for(struct journal_db *db, enum journal_statement which, uint64_t seq)
+{
+	sqlite3_stmt *statement;
+	int code = journal_statement(db, which, &statement);
+
+	if (code != SQLITE_OK)
+		return code;
+	sqlite3_bind_int64(statement, 1, (int64_t)seq);
+	return step_once(statement);
 }
 
 /* Undo what a command with several steps did, or keep it. */
@@ -61,18 +74,20 @@ put(struct journal_db *db, const struct mmq_journal_command *command, struct mmq
 	row.message[0] = row.topic[0] = '\0';
 	row.body_size = command->body != NULL ? command->body->size : 0;
 	row.payload_size = command->body != NULL ? command->body->payload_size : 0;
-	if ((code = journal_run(db, JS_SAVE)) != SQLITE_OK || (code = journal_statement(db, JS_PUT, &statement)) != SQLITE_OK)
+	if ((code = journal_statement(db, JS_PUT, &statement)) != SQLITE_OK)
 		return code;
 	journal_bind_row(statement, &row, false);
 	code = step_once(statement);
-	bool is_new = code == SQLITE_OK && sqlite3_changes(db->db) == 1;
-	if (is_new && command->body != NULL)
-		code = journal_put_body(db, JS_BODY_PUT, row.seq, command->body);
-	code = savepoint_end(db, code);
+	sqlite3_clear_bindings(statement);
 	if (code != SQLITE_OK)
 		return code;
-	if (!is_new)
+	if (sqlite3_changes(db->db) == 0)
 		return put_exists(db, command, event);
+	/* The first step put one row: taking it back is cheaper than a savepoint around every put. */
+	if (command->body != NULL && (code = journal_put_body(db, JS_BODY_PUT, row.seq, command->body)) != SQLITE_OK) {
+		int undone = run_for(db, JS_PRUNE, row.seq);
+		return undone != SQLITE_OK ? undone : code;
+	}
 	event->seq = db->next++;
 	return SQLITE_OK;
 }
@@ -110,7 +125,9 @@ change(struct journal_db *db, const struct mmq_journal_row *row)
 	if (code != SQLITE_OK)
 		return code;
 	journal_bind_row(statement, row, true);
-	return step_once(statement);
+	code = step_once(statement);
+	sqlite3_clear_bindings(statement);
+	return code;
 }
 
 /* LEASE and STRIKE: small changes of a row that has not ended. */
@@ -136,18 +153,6 @@ mark(struct journal_db *db, const struct mmq_journal_command *command, struct mm
 		row.started_ms = command->wall_ms;
 	}
 	return change(db, &row);
-}
-
-static int
-drop_body(struct journal_db *db, enum journal_statement which, uint64_t seq)
-{
-	sqlite3_stmt *statement;
-	int code = journal_statement(db, which, &statement);
-
-	if (code != SQLITE_OK)
-		return code;
-	sqlite3_bind_int64(statement, 1, (int64_t)seq);
-	return step_once(statement);
 }
 
 /* OUTCOME and CANCEL: the end of a row; the first one stays. */
@@ -180,7 +185,7 @@ end(struct journal_db *db, const struct mmq_journal_command *command, struct mmq
 	if (code == SQLITE_OK && command->body != NULL)
 		code = journal_put_body(db, JS_ANSWER_PUT, row.seq, command->body);
 	if (code == SQLITE_OK && !row.keep)
-		code = drop_body(db, JS_BODY_DELETE, row.seq);
+		code = run_for(db, JS_BODY_DELETE, row.seq);
 	if ((code = savepoint_end(db, code)) != SQLITE_OK)
 		return code;
 	event->result_seq = db->next++;
@@ -273,7 +278,7 @@ prune(struct journal_db *db, const struct mmq_journal_command *command, struct m
 	for (uint32_t i = 0; i < count && code == SQLITE_OK; i++) {
 		const enum journal_statement all[] = { JS_PRUNE, JS_BODY_DELETE, JS_ANSWER_DELETE };
 		for (size_t k = 0; k < 3 && code == SQLITE_OK; k++)
-			code = drop_body(db, all[k], seqs[i]);
+			code = run_for(db, all[k], seqs[i]);
 	}
 	event->number = count;
 	return savepoint_end(db, code);
