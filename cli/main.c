@@ -11,7 +11,7 @@ static const struct cli_command commands[] = {
 	    "modelmq up --request tcp://127.0.0.1:5550 --publish tcp://127.0.0.1:5551 --sink tcp://127.0.0.1:5552", cli_up },
 	{ "train", "FILE", "train a model from a file and publish it as a new version",
 	    "modelmq train iris.csv --target species --model iris --follow\n"
-	    "modelmq train adult.csv.gz --target income --model income --engine gbdt --set num_leaves=63 --follow", cli_train },
+	    "modelmq train adult.csv.gz --target income --model income --engine tree --set num_leaves=63 --follow", cli_train },
 	{ "predict", "MODEL FILE|-", "ask a model about the rows of a CSV or JSON lines file",
 	    "modelmq predict iris new.csv --want prediction,probability\n"
 	    "printf '{\"sepal_length\":5.1,...}\\n' | modelmq predict iris - --output csv", cli_predict },
@@ -22,7 +22,7 @@ static const struct cli_command commands[] = {
 	{ "jobs", "", "list training jobs, newest first", "modelmq jobs --state running", cli_jobs },
 	{ "job", "show|cancel|follow JOB", "show, cancel or follow one job", "modelmq job cancel 5f0c...", cli_job },
 	{ "watch", "[TOPIC]", "print what the sink publishes, as JSON lines", "modelmq watch result/default/iris/\nmodelmq watch job/", cli_watch },
-	{ "engines", "[NAME]", "list the engines, or every parameter of one", "modelmq engines gbdt", cli_engines },
+	{ "engines", "[NAME]", "list the engines, or every parameter of one", "modelmq engines tree", cli_engines },
 	{ "status", "", "workers, queue, journal and counters of the service", "modelmq status --json", cli_status },
 	{ "keygen", "NAME", "make a CURVE key pair: NAME (public) and NAME_secret",
 	    "modelmq keygen alice --keys ./keys\nmodelmq keygen reader --role subscriber --tenant lab", cli_keygen },
