@@ -15,7 +15,7 @@
 
 struct mmq_cache {
 	struct mmq_store *store;
-	size_t bytes_max, bytes, count;
+	size_t bytes_max, bytes, count, loading;
 	struct mmq_cached *newest, *oldest;
 	void (*on_free)(struct mmq_cached *entry, void *arg);
 	void *on_free_arg;
@@ -189,6 +189,7 @@ mmq_cache_collect(struct mmq_cache *cache)
 	pthread_mutex_unlock(&cache->lock);
 	if (entry == NULL)
 		return NULL;
+	cache->loading--;
 	entry->state = entry->model != NULL ? MMQ_CACHED_READY : MMQ_CACHED_FAILED;
 	if (entry->state == MMQ_CACHED_READY) {
 		entry->bytes = mmq_model_bytes(entry->model);
@@ -221,6 +222,7 @@ mmq_cache_acquire(struct mmq_cache *cache, const char *tenant, const char *name,
 	snprintf(entry->name, sizeof(entry->name), "%s", name);
 	make_newest(cache, entry);
 	cache->count++;
+	cache->loading++;
 	pthread_mutex_lock(&cache->lock);
 	append(&cache->jobs, entry);
 	pthread_cond_signal(&cache->wake);
@@ -248,6 +250,12 @@ mmq_cache_on_free(struct mmq_cache *cache, void (*on_free)(struct mmq_cached *en
 {
 	cache->on_free = on_free;
 	cache->on_free_arg = arg;
+}
+
+bool
+mmq_cache_is_loading(const struct mmq_cache *cache)
+{
+	return cache->loading > 0;
 }
 
 struct mmq_cached *

@@ -44,6 +44,7 @@ void mmq_cache_release(struct mmq_cache *cache, struct mmq_cached **entry);
 /* Called before an entry is freed, so that the owner can free entry->user. */
 void mmq_cache_on_free(struct mmq_cache *cache, void (*on_free)(struct mmq_cached *entry, void *arg), void *arg);
 
+bool mmq_cache_is_loading(const struct mmq_cache *cache);  /* a load was begun whose end was not collected yet */
 struct mmq_cached *mmq_cache_newest(const struct mmq_cache *cache);  /* the list goes on by ->older; NULL: empty */
 size_t mmq_cache_bytes(const struct mmq_cache *cache);
 size_t mmq_cache_count(const struct mmq_cache *cache);

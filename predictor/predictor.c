@@ -156,6 +156,9 @@ loop(void *arg, struct mmq_err *err)
 				break;
 			timeout_ms = 0;
 		}
+		/* Work that keeps coming must not hide that another model is there now. */
+		if (mmq_cache_is_loading(self->cache))
+			take_loaded(self);
 		if (mmq_batcher_has_work(&self->batcher))
 			mmq_batcher_turn(&self->batcher, self->cache);
 	}
