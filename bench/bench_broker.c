@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <zmq.h>
@@ -121,9 +121,10 @@ broker_worker_run(const char *endpoint)
 		exit(1);
 	}
 	mmq_worker_ready(worker, MMQ_WORK_PREDICT, 1024);
-	mmq_worker_catalogue(worker, &model, 1, true);
 	while (mmq_worker_next(worker, -1, &event, &err) != -1)
-		if (event.kind == MMQ_WORK_EVENT_WORK) {
+		if (event.kind == MMQ_WORK_EVENT_WELCOME) {
+			mmq_worker_catalogue(worker, &model, 1, true);
+		} else if (event.kind == MMQ_WORK_EVENT_WORK) {
 			const struct mmq_work_result result = { .code = MMQ_OK, .rows = 1, .service_us = 1, .version = 1 };
 
 			mmq_worker_answer(worker, &event.item, &result, event.item->body, event.item->body_bytes);
@@ -136,6 +137,7 @@ child_start(void (*run)(const char *), const char *endpoint)
 	pid_t pid = fork();
 
 	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		run(endpoint);
 		_exit(1);
 	}
@@ -154,6 +156,7 @@ broker_start(const char *program)
 	snprintf(number, sizeof number, "%d", fds[1]);
 	pid = fork();
 	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		execl(program, program, "--home", home, "--ready-fd", number, "--log-level", "error", (char *)NULL);
 		fprintf(stderr, "bench: cannot run %s: %s\n", program, strerror(errno));
 		_exit(127);
@@ -287,6 +290,7 @@ main(int argc, char **argv)
 	children[1] = child_start(broker_worker_run, work_at);
 	children[2] = fork();
 	if (children[2] == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		plain_run(front, back);
 		_exit(1);
 	}
@@ -297,7 +301,7 @@ main(int argc, char **argv)
 	/* The model is known once the worker said hello: until then the broker refuses, and its refusal is larger than the echo. */
 	do
 		ask(sockets[1], &request);
-	while (zmq_recv(sockets[1], answer, sizeof answer, 0) != (int)request.size && ++worker_tries < 100000);
+	while (zmq_recv(sockets[1], answer, sizeof answer, 0) != (int)request.size && ++worker_tries < 20000);
 	rate_measure(sockets[0], &request, 64, 1000);
 	broker_cpu_us = cpu_us(children[0]);
 	for (int round = 0; round < rounds; round++)
