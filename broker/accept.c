@@ -72,7 +72,7 @@ static int
 exhausted(struct mmq_core *core, struct mmq_err *err, const char *what, uint64_t limit)
 {
 	mmq_err_set(err, MMQ_RESOURCE_EXHAUSTED, "too much is waiting: %s (%llu)", what, (unsigned long long)limit);
-	err->retry_after_ms = core_retry_after_ms(core);
+	err->retry_after_ms = core_retry_after_ms(core, core->waiting + core->leased);
 	return -1;
 }
 
@@ -84,21 +84,40 @@ unavailable(struct mmq_err *err, const char *why)
 	return -1;
 }
 
+static bool
+is_over(const struct core_budget *held, uint64_t bytes, uint32_t requests_max, uint64_t bytes_max)
+{
+	return held->requests >= requests_max || held->bytes + bytes > bytes_max;
+}
+
+/* Past a budget: which one, and when half of what it holds will have ended at the rate measured last. */
+static int
+over(const struct mmq_core *core, struct mmq_err *err, const char *what, const struct core_budget *held, uint32_t requests_max, uint64_t bytes_max)
+{
+	bool is_count = held->requests >= requests_max;
+
+	mmq_err_set(err, MMQ_RESOURCE_EXHAUSTED, "too much is waiting: %s_%s_max (%llu)", is_count ? "requests" : "bytes", what,
+	    is_count ? (unsigned long long)requests_max : (unsigned long long)bytes_max);
+	err->retry_after_ms = core_retry_after_ms(core, held->requests);
+	return -1;
+}
+
 static int
 room_check(struct mmq_core *core, const struct core_tenant *tenant, const struct mmq_core_request *in, uint64_t bytes, struct mmq_err *err)
 {
 	const struct mmq_core_limits *limits = &core->limits;
+	const struct core_budget *priority = &core->priorities[in->head->priority];
 
 	if (tenant == NULL)
 		return exhausted(core, err, "tenants", limits->tenants_max);
 	if (core->requests >= limits->requests_max)
 		return exhausted(core, err, "requests_max", limits->requests_max);
-	if (tenant->requests >= limits->requests_tenant_max)
-		return exhausted(core, err, "requests_tenant_max", limits->requests_tenant_max);
 	if (core->bytes + bytes > limits->bytes_max)
 		return exhausted(core, err, "bytes_max", limits->bytes_max);
-	if (tenant->bytes + bytes > limits->bytes_tenant_max)
-		return exhausted(core, err, "bytes_tenant_max", limits->bytes_tenant_max);
+	if (is_over(&tenant->held, bytes, limits->requests_tenant_max, limits->bytes_tenant_max))
+		return over(core, err, "tenant", &tenant->held, limits->requests_tenant_max, limits->bytes_tenant_max);
+	if (is_over(priority, bytes, limits->requests_priority_max, limits->bytes_priority_max))
+		return over(core, err, "priority", priority, limits->requests_priority_max, limits->bytes_priority_max);
 	if (!in->head->durable)
 		return 0;
 	if (core->durable >= limits->durable_max)
@@ -106,6 +125,56 @@ room_check(struct mmq_core *core, const struct core_tenant *tenant, const struct
 	if (core->puts >= limits->journal_inflight_max)
 		return exhausted(core, err, "journal_inflight_max", limits->journal_inflight_max);
 	return 0;
+}
+
+/* The connection's account; made with its first request, gone with its last. */
+static struct core_client *
+client_get(struct mmq_core *core, uint64_t route)
+{
+	uint64_t hash = core_hash(core, route, NULL, 0);
+	size_t cursor = SIZE_MAX;
+	struct core_client *client;
+
+	if (route == 0)
+		return NULL;
+	while ((client = core_table_find(&core->clients, hash, &cursor)) != NULL)
+		if (client->route == route)
+			return client;
+	client = core->free_clients;
+	if (client == NULL)
+		client = mmq_alloc(sizeof *client);
+	else
+		core->free_clients = client->next;
+	*client = (struct core_client){ .route = route };
+	core_table_put(&core->clients, hash, client);
+	return client;
+}
+
+static void
+client_let_go(struct mmq_core *core, struct core_client *client)
+{
+	if (client == NULL || client->held.requests > 0)
+		return;
+	core_table_remove(&core->clients, core_hash(core, client->route, NULL, 0), client);
+	client->next = core->free_clients;
+	core->free_clients = client;
+}
+
+/* All that a request counts towards, by sign: +1 when it enters, -1 when it leaves. */
+static void
+account(struct mmq_core *core, struct core_request *request, int sign)
+{
+	struct core_budget *const budgets[] = { &request->lane->tenant->held, &request->lane->load->held, &core->priorities[request->lane->priority],
+		request->client == NULL ? NULL : &request->client->held };
+
+	for (size_t i = 0; i < sizeof budgets / sizeof *budgets; i++) {
+		if (budgets[i] == NULL)
+			continue;
+		budgets[i]->requests += (uint32_t)sign;
+		budgets[i]->bytes += (uint64_t)sign * request->bytes;
+	}
+	core->requests += (uint32_t)sign;
+	core->bytes += (uint64_t)sign * request->bytes;
 }
 
 static int
@@ -162,10 +231,7 @@ core_request_enter(struct mmq_core *core, struct core_request *request)
 {
 	struct core_tenant *tenant = request->lane->tenant;
 
-	core->requests++;
-	tenant->requests++;
-	core->bytes += request->bytes;
-	tenant->bytes += request->bytes;
+	account(core, request, 1);
 	if (request->durable) {
 		request->id_hash = durable_hash(core, tenant->name, request->id, request->id_size);
 		core_table_put(&core->durable_ids, request->id_hash, request);
@@ -185,12 +251,8 @@ core_request_enter(struct mmq_core *core, struct core_request *request)
 void
 core_request_done(struct mmq_core *core, struct core_request *request)
 {
-	struct core_tenant *tenant = request->lane->tenant;
-
-	core->requests--;
-	tenant->requests--;
-	core->bytes -= request->bytes;
-	tenant->bytes -= request->bytes;
+	account(core, request, -1);
+	client_let_go(core, request->client);
 	core_heap_remove(&core->timers, &request->timer);
 	if (request->durable) {
 		core_table_remove(&core->durable_ids, request->id_hash, request);
@@ -277,6 +339,7 @@ request_make(struct mmq_core *core, const struct mmq_core_request *in, struct co
 	struct core_request *request = core_request_get(core);
 
 	request->lane = lane;
+	request->client = client_get(core, in->route);
 	request->body = in->body;
 	request->bytes = in->body == NULL ? 0 : in->body->size + in->body->payload_size;
 	request->op = (uint8_t)head->op;
@@ -287,6 +350,7 @@ request_make(struct mmq_core *core, const struct mmq_core_request *in, struct co
 	request->route = in->route;
 	request->tag = in->tag;
 	request->version = version;
+	request->warm_version = head->op == MMQ_OP_MODEL_ALIAS && head->version <= UINT32_MAX ? (uint32_t)head->version : 0;
 	request->id_is_binary = head->id_is_binary;
 	if (head->id.at != NULL) {
 		request->id_size = (uint8_t)head->id.size;
@@ -304,6 +368,25 @@ request_make(struct mmq_core *core, const struct mmq_core_request *in, struct co
 			request->deadline_ms = core->wall_ms + (request->deadline_us - core->now_us + 999) / US_PER_MS;
 	}
 	return request;
+}
+
+/* The budgets of the model and of the connection. A refused request lets go of what was looked up for it. */
+static int
+last_check(struct mmq_core *core, const struct mmq_core_request *in, struct core_lane *lane, uint64_t bytes, struct mmq_err *err)
+{
+	const struct mmq_core_limits *limits = &core->limits;
+	struct core_client *client = client_get(core, in->route);
+	int result = 0;
+
+	if (is_over(&lane->load->held, bytes, limits->requests_model_max, limits->bytes_model_max))
+		result = over(core, err, "model", &lane->load->held, limits->requests_model_max, limits->bytes_model_max);
+	else if (client != NULL && is_over(&client->held, bytes, limits->requests_client_max, limits->bytes_client_max))
+		result = over(core, err, "client", &client->held, limits->requests_client_max, limits->bytes_client_max);
+	if (result == -1) {
+		core_lane_release(core, lane);
+		client_let_go(core, client);
+	}
+	return result;
 }
 
 /* The rooms of all budgets, the version meant, the lane. -1: err says why not. */
@@ -327,7 +410,7 @@ admit(struct mmq_core *core, const struct mmq_core_request *in, struct core_lane
 	*lane_out = core_lane_get(core, tenant, kinds[mmq_op_service(head->op)], (uint8_t)head->priority, model, *version_out);
 	if (*lane_out == NULL)
 		return exhausted(core, err, "lanes_max", core->limits.lanes_max);
-	return 0;
+	return last_check(core, in, *lane_out, bytes, err);
 }
 
 void

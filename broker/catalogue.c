@@ -75,13 +75,21 @@ has_version(const struct core_model *model, uint32_t version)
 	return low < model->versions_count && model->versions[low] == version;
 }
 
-static uint32_t
-alias_version(const struct core_model *model, const char *name, size_t size)
+static const struct core_alias *
+alias_find(const struct core_model *model, const char *name, size_t size)
 {
 	for (size_t i = 0; i < model->aliases_count; i++)
 		if (strlen(model->aliases[i].name) == size && memcmp(model->aliases[i].name, name, size) == 0)
-			return model->aliases[i].version;
-	return 0;
+			return &model->aliases[i];
+	return NULL;
+}
+
+static uint32_t
+alias_version(const struct core_model *model, const char *name, size_t size)
+{
+	const struct core_alias *alias = alias_find(model, name, size);
+
+	return alias == NULL ? 0 : alias->version;
 }
 
 static void
@@ -137,6 +145,22 @@ versions_set(struct mmq_core *core, struct core_model *model, const struct mmq_w
 	free(old.versions);
 }
 
+/* What an alias pointed at before is what it falls back to. */
+static void
+past_keep(struct core_alias *alias, const struct core_model *old)
+{
+	for (size_t i = 0; i < old->aliases_count; i++) {
+		const struct core_alias *was = &old->aliases[i];
+		if (strcmp(was->name, alias->name) != 0)
+			continue;
+		memcpy(alias->past, was->past, sizeof alias->past);
+		if (was->version == alias->version)
+			return;
+		memmove(alias->past + 1, alias->past, (ALIAS_PAST - 1) * sizeof *alias->past);
+		alias->past[0] = was->version;
+	}
+}
+
 static void
 aliases_set(struct mmq_core *core, struct core_model *model, const struct mmq_work_model *report, bool tell)
 {
@@ -152,6 +176,7 @@ aliases_set(struct mmq_core *core, struct core_model *model, const struct mmq_wo
 			continue;
 		memcpy(kept->name, alias->name, strlen(alias->name) + 1);
 		kept->version = alias->version;
+		past_keep(kept, &old);
 		model->aliases_count++;
 		if (!tell || alias_version(&old, alias->name, strlen(alias->name)) == alias->version)
 			continue;
@@ -240,7 +265,38 @@ bad_find(const struct core_model *model, uint32_t version)
 	return NULL;
 }
 
-/* A version that ends its workers is disabled: its requests are refused, other versions and models go on. */
+static bool
+is_disabled(const struct mmq_core *core, const struct core_model *model, uint32_t version)
+{
+	const struct core_bad_version *bad = bad_find(model, version);
+
+	return bad != NULL && bad->strikes >= core->limits.version_strikes_max;
+}
+
+bool
+core_version_is_disabled(const struct mmq_core *core, const char *tenant, const char *name, uint32_t version)
+{
+	const struct core_model *model = core_model_find(core, tenant, name, strlen(name));
+
+	return model != NULL && is_disabled(core, model, version);
+}
+
+/* What an alias means now: its version; if that is disabled the newest of its former ones, else the next lower version, that is not. 0: none. */
+static uint32_t
+alias_effective(const struct mmq_core *core, const struct core_model *model, const struct core_alias *alias)
+{
+	if (core->disabled_count == 0 || !is_disabled(core, model, alias->version))
+		return alias->version;
+	for (int i = 0; i < ALIAS_PAST; i++)
+		if (alias->past[i] != 0 && has_version(model, alias->past[i]) && !is_disabled(core, model, alias->past[i]))
+			return alias->past[i];
+	for (size_t i = model->versions_count; i > 0; i--)
+		if (model->versions[i - 1] < alias->version && !is_disabled(core, model, model->versions[i - 1]))
+			return model->versions[i - 1];
+	return 0;
+}
+
+/* A version that ends its workers is disabled: who asks for it by number is refused, aliases on it fall back, other versions and models go on. */
 void
 core_version_strike(struct mmq_core *core, const char *tenant, const char *name, uint32_t version)
 {
@@ -259,7 +315,16 @@ core_version_strike(struct mmq_core *core, const char *tenant, const char *name,
 		return;
 	CORE_COUNT(core, versions_disabled);
 	core_audit(core, "version_disabled", model->tenant, model->name, version);
+	core->disabled_count++;
 	model_publish(core, model, "disabled", version, NULL);
+	for (size_t i = 0; i < model->aliases_count; i++) {
+		uint32_t now = alias_effective(core, model, &model->aliases[i]);
+		if (model->aliases[i].version != version || now == 0)
+			continue;
+		core_audit(core, "alias_fell_back", model->tenant, model->name, now);
+		model_publish(core, model, "alias", now, model->aliases[i].name);
+	}
+	core_queue_end_version(core, model->tenant, model->name, version);
 }
 
 int
@@ -268,7 +333,7 @@ core_resolve(struct mmq_core *core, const char *tenant, const struct mmq_head *h
 	const char *alias = head->alias.at == NULL ? "production" : head->alias.at;
 	size_t alias_size = head->alias.at == NULL ? strlen(alias) : head->alias.size;
 	const struct core_model *model;
-	const struct core_bad_version *bad;
+	const struct core_alias *found;
 	int name_size = (int)head->model.size;
 
 	if (!core->has_catalogue) {
@@ -284,14 +349,16 @@ core_resolve(struct mmq_core *core, const char *tenant, const struct mmq_head *h
 			return mmq_err_value(err, MMQ_NOT_FOUND, "version", "a version that the model has", "%lld", (long long)head->version);
 		*version_out = (uint32_t)head->version;
 	} else {
-		*version_out = alias_version(model, alias, alias_size);
-		if (*version_out == 0)
+		found = alias_find(model, alias, alias_size);
+		if (found == NULL)
 			return mmq_err_value(err, MMQ_NOT_FOUND, "version", "an alias that the model has", "%.*s", (int)alias_size, alias);
+		*version_out = alias_effective(core, model, found);
+		if (*version_out == 0)
+			*version_out = found->version;
 	}
-	bad = bad_find(model, *version_out);
-	if (bad != NULL && bad->strikes >= core->limits.version_strikes_max)
-		return mmq_err_set(err, MMQ_DATA_LOSS, "version %u of %.*s is disabled: it ended %u workers", *version_out, name_size,
-		    head->model.at, bad->strikes);
+	if (core->disabled_count > 0 && is_disabled(core, model, *version_out))
+		return mmq_err_set(err, MMQ_DATA_LOSS, "version %u of %.*s is disabled: it ended its workers or its file is damaged", *version_out,
+		    name_size, head->model.at);
 	return 0;
 }
 

@@ -13,6 +13,8 @@ mmq_core_limits_default(struct mmq_core_limits *limits)
 {
 	const struct mmq_core_limits defaults = {
 		.requests_max = 100000, .requests_tenant_max = 50000, .bytes_max = 256u << 20, .bytes_tenant_max = 192u << 20,
+		.requests_client_max = 25000, .bytes_client_max = 96u << 20, .requests_model_max = 40000, .bytes_model_max = 160u << 20,
+		.requests_priority_max = 80000, .bytes_priority_max = 208u << 20,
 		.durable_max = 1000000, .journal_inflight_max = 4096, .heads_lane_max = 256, .body_keep_bytes = 65536,
 		.lanes_max = 10000, .tenants_max = 1000, .waiters_max = 10000, .workers_max = 256, .window_max = 1024,
 		.models_max = 20000, .topics_max = 50000, .strikes_max = 3, .version_strikes_max = 3,
@@ -22,6 +24,8 @@ mmq_core_limits_default(struct mmq_core_limits *limits)
 	};
 #define FILL(name) if (limits->name == 0) limits->name = defaults.name
 	FILL(requests_max); FILL(requests_tenant_max); FILL(bytes_max); FILL(bytes_tenant_max); FILL(durable_max);
+	FILL(requests_client_max); FILL(bytes_client_max); FILL(requests_model_max); FILL(bytes_model_max);
+	FILL(requests_priority_max); FILL(bytes_priority_max);
 	FILL(journal_inflight_max); FILL(heads_lane_max); FILL(body_keep_bytes); FILL(lanes_max); FILL(tenants_max);
 	FILL(waiters_max); FILL(workers_max); FILL(window_max); FILL(models_max); FILL(topics_max); FILL(strikes_max);
 	FILL(version_strikes_max); FILL(pack_count); FILL(pack_bytes); FILL(pack_body_bytes); FILL(alone_bytes); FILL(ahead_us);
@@ -80,6 +84,19 @@ request_bodies_release(struct core_request *request)
 	free(request->why);
 }
 
+static void
+clients_fini(struct mmq_core *core)
+{
+	struct core_client *client;
+
+	for (size_t i = 0; core->clients.slots != NULL && i <= core->clients.mask; i++)
+		free(core->clients.slots[i].value);
+	while ((client = core->free_clients) != NULL) {
+		core->free_clients = client->next;
+		free(client);
+	}
+}
+
 void
 mmq_core_destroy(struct mmq_core **core_at)
 {
@@ -102,6 +119,8 @@ mmq_core_destroy(struct mmq_core **core_at)
 	core_queue_fini(core);
 	core_catalogue_fini(core);
 	core_topic_fini(core);
+	core_warm_fini(core);
+	clients_fini(core);
 	core_heap_fini(&core->timers);
 	core_table_fini(&core->plain_ids);
 	core_table_fini(&core->durable_ids);
@@ -115,6 +134,8 @@ mmq_core_destroy(struct mmq_core **core_at)
 	core_table_fini(&core->models);
 	core_table_fini(&core->topics);
 	core_table_fini(&core->adoptable_leases);
+	core_table_fini(&core->clients);
+	core_table_fini(&core->loads);
 	mmq_arena_fini(&core->scratch);
 	free(core->actions);
 	free(core);
@@ -274,9 +295,9 @@ drain_rate_update(struct mmq_core *core)
 }
 
 uint32_t
-core_retry_after_ms(const struct mmq_core *core)
+core_retry_after_ms(const struct mmq_core *core, uint64_t held)
 {
-	double ms = core->drained_per_s < 0.01 ? 1000 : 1000.0 * (double)(core->waiting + core->leased) / 2 / core->drained_per_s;
+	double ms = core->drained_per_s < 0.01 ? 1000 : 1000.0 * (double)held / 2 / core->drained_per_s;
 
 	return ms < 10 ? 10 : ms > 60000 ? 60000 : (uint32_t)ms;
 }
@@ -323,6 +344,7 @@ timers_fire(struct mmq_core *core)
 		case TIMER_MARK: core_marks(core); break;
 		case TIMER_PRUNE: prune_due(core); break;
 		case TIMER_EXPIRED: core_expired_read(core); break;
+		case TIMER_WARMING: core_warming_due(core, OF(struct core_warming, timer, timer)); break;
 		case TIMER_LANE: break;
 		}
 	}
@@ -400,10 +422,7 @@ mmq_core_event(struct mmq_core *core, const struct mmq_core_event *event)
 	case MMQ_ON_UNSENT: core_on_return(core, event, event->kind == MMQ_ON_UNSENT); break;
 	case MMQ_ON_PROGRESS: core_on_progress(core, event); break;
 	case MMQ_ON_GRANT: core_on_grant(core, event); break;
-	case MMQ_ON_LOADED:
-		if (event->loaded.code == MMQ_DATA_LOSS)
-			core_version_strike(core, event->loaded.tenant, event->loaded.model, event->loaded.version);
-		break;
+	case MMQ_ON_LOADED: core_on_loaded(core, event); break;
 	case MMQ_ON_JOURNAL: core_on_journal(core, event->journal); break;
 	case MMQ_ON_LIMITS:
 		core->limits = event->limits;

@@ -25,6 +25,12 @@ struct mmq_core_limits {
 	uint32_t requests_tenant_max;       /* 50000 */
 	uint64_t bytes_max;                 /* 256 MiB of bodies in memory */
 	uint64_t bytes_tenant_max;          /* 192 MiB */
+	uint32_t requests_client_max;       /* 25000: of one connection */
+	uint64_t bytes_client_max;          /* 96 MiB */
+	uint32_t requests_model_max;        /* 40000: of one model of one tenant */
+	uint64_t bytes_model_max;           /* 160 MiB */
+	uint32_t requests_priority_max;     /* 80000: of one priority */
+	uint64_t bytes_priority_max;        /* 208 MiB */
 	uint32_t durable_max;               /* 1000000: unended rows in the journal, all tenants */
 	uint32_t journal_inflight_max;      /* 4096: puts that wait for their commit */
 	uint32_t heads_lane_max;            /* 256: durable requests of one lane in memory; the rest stays in the journal */
@@ -289,8 +295,8 @@ struct mmq_core_status {
 	uint64_t waiting, leased, durable, bytes, journal_inflight;
 	uint32_t workers, models, lanes, tenants;
 	bool draining, recovering, stopped;  /* recovering: the journal's heads are not read yet */
-	const char *health;                  /* "ok" or "degraded" */
-	const char *reasons[4];              /* why degraded; NULL-terminated unless full */
+	const char *health;                  /* "ready", "degraded" or "not ready" */
+	const char *reasons[8];              /* why not "ready"; NULL-terminated unless full */
 #define X(name) uint64_t name;
 	struct { MMQ_CORE_COUNTERS(X) } counters;
 #undef X

@@ -14,9 +14,9 @@
 #include "util/mem.h"
 
 enum { US_PER_MS = 1000, FETCHES_MAX = 64, PAUSE_US = 100000, QUANTUM_US = 1000, JOURNAL_RETRY_US = 500000, UNSENT_US = 5000,
-	MARK_US = 1000000, MARKS_MAX = 256, PRUNE_US = 600000000, EST_UNKNOWN_US = 50, EXPIRED_COUNT = 256, IDLE_LANES_MAX = 2048 };
+	MARK_US = 1000000, MARKS_MAX = 256, PRUNE_US = 600000000, EST_UNKNOWN_US = 50, EXPIRED_COUNT = 256, IDLE_LANES_MAX = 2048, WARM_US = 5000000, CRASHES_US = 60000000 };
 
-enum timer_kind { TIMER_REQUEST, TIMER_WORKER, TIMER_WAITER, TIMER_ADOPTION, TIMER_MARK, TIMER_PRUNE, TIMER_EXPIRED, TIMER_LANE };
+enum timer_kind { TIMER_REQUEST, TIMER_WORKER, TIMER_WAITER, TIMER_ADOPTION, TIMER_MARK, TIMER_PRUNE, TIMER_EXPIRED, TIMER_LANE, TIMER_WARMING };
 
 enum request_state {
 	R_LOOSE,       /* in no list, about to be */
@@ -37,6 +37,7 @@ struct core_node { struct core_node *previous, *next; };  /* intrusive list; an 
 struct core_request {
 	struct core_node node;              /* in lane->waiting, core->alone[kind] or core->adoptable */
 	struct core_lane *lane;
+	struct core_client *client;         /* NULL: pushed, or read from the journal */
 	struct core_lease *lease;
 	struct core_timer timer;            /* deadline; R_ENDING: the next try of a refused outcome */
 	struct mmq_body *body, *answer, *progress;
@@ -52,6 +53,7 @@ struct core_request {
 	uint64_t bytes, key_hash;
 	/* durable */
 	uint64_t seq, result_seq, checkpoint;
+	uint32_t warm_version;              /* what an alias change of this request will point at; 0: not known */
 	uint8_t job[16], fingerprint[16];
 	uint64_t job_hash;
 	uint8_t lease_epoch[16];
@@ -61,6 +63,21 @@ struct core_request {
 	enum mmq_journal_state end_state;
 	enum mmq_code code;
 	uint32_t result_version;
+};
+
+/* What is held of something that has a budget of its own. */
+struct core_budget { uint32_t requests; uint64_t bytes; };
+
+struct core_client {                        /* a connection that has requests here */
+	uint64_t route;
+	struct core_budget held;
+	struct core_client *next;           /* free list */
+};
+struct core_model_load {                    /* a model that is asked for: one for all its lanes */
+	uint64_t hash;
+	struct core_budget held;
+	uint32_t lanes;
+	char tenant[MMQ_JOURNAL_TEXT], model[MMQ_JOURNAL_TEXT];
 };
 
 struct core_tenant;
@@ -75,14 +92,14 @@ struct core_tenant {
 	struct core_tenant *next;
 	char name[MMQ_JOURNAL_TEXT];
 	struct core_queue queues[MMQ_WORK_KINDS];
-	uint32_t requests;
-	uint64_t bytes;
+	struct core_budget held;
 };
 
 struct core_lane {
 	struct core_timer order;            /* first member: in its queue's heap */
 	struct core_node waiting, idle;
 	struct core_tenant *tenant;
+	struct core_model_load *load;
 	char model[MMQ_JOURNAL_TEXT];
 	uint64_t hash;
 	enum mmq_work_kind kind;
@@ -146,8 +163,20 @@ struct core_pending {
 	uint8_t what;
 };
 
-struct core_alias { char name[MMQ_JOURNAL_TEXT]; uint32_t version; };
-struct core_bad_version { uint32_t version, strikes; };
+/* A worker that asked for the number of an alias change waits until the predictors have loaded what the alias will point at. */
+struct core_warming {
+	struct core_timer timer;
+	struct core_warming *next;
+	uint64_t route;
+	struct mmq_lease lease;
+	uint32_t above, version, missing;   /* missing: predictors that have not said LOADED */
+	enum mmq_code code;                 /* of one that could not load it for good */
+	char tenant[MMQ_JOURNAL_TEXT], model[MMQ_JOURNAL_TEXT];
+};
+
+enum { ALIAS_PAST = 4 };
+struct core_alias { char name[MMQ_JOURNAL_TEXT]; uint32_t version, past[ALIAS_PAST]; };  /* past: what it pointed at before, newest first */
+struct core_bad_version { uint32_t version, strikes; };  /* strikes: requests that killed a worker alone, and damaged files */
 struct core_model {
 	char tenant[MMQ_JOURNAL_TEXT], name[MMQ_JOURNAL_TEXT];
 	uint64_t hash;
@@ -182,7 +211,7 @@ struct mmq_core {
 
 	struct core_heap timers;
 	struct core_timer adoption, mark, prune, expired;
-	struct core_table plain_ids, durable_ids, jobs, leases, routes, sessions, lanes, waiters, pendings, models, topics, adoptable_leases;
+	struct core_table plain_ids, durable_ids, jobs, leases, routes, sessions, lanes, waiters, pendings, models, topics, adoptable_leases, clients, loads;
 	struct core_tenant *tenants;
 	struct core_node ring[MMQ_WORK_KINDS], alone[MMQ_WORK_KINDS], workers, adoptable, idle_lanes;
 	struct core_request *retired, *free_requests;   /* linked through node.next */
@@ -190,12 +219,16 @@ struct mmq_core {
 	struct core_waiter *free_waiters;
 	struct core_pending *free_pendings;
 	struct core_topic *dirty_topics;
+	struct core_warming *warmings;
+	struct core_client *free_clients;
 	void **blocks;                      /* of pooled memory */
 	size_t blocks_count;
 
 	uint32_t tenants_count, lanes_count, workers_count, predictors_count, waiters_count, fetches, puts, models_count, model_mark;
 	uint32_t first_reads;               /* lanes whose heads are not read yet after a start: workers cannot be adopted before */
-	uint32_t requests, plain, alone_leased, big_leased;
+	uint32_t requests, plain, alone_leased, big_leased, disabled_count;
+	struct core_budget priorities[10];  /* by priority */
+	int64_t crashed_us[3];              /* when workers crashed last, newest first */
 	uint64_t waiting, leased, durable, bytes;
 	double drained_per_s;
 	uint64_t drained_count;
@@ -236,7 +269,7 @@ struct core_lease *core_lease_get(struct mmq_core *core);
 void core_lease_put(struct mmq_core *core, struct core_lease *lease);
 struct core_waiter *core_waiter_get(struct mmq_core *core);      /* NULL: too many */
 void core_waiter_put(struct mmq_core *core, struct core_waiter *waiter);
-uint32_t core_retry_after_ms(const struct mmq_core *core);
+uint32_t core_retry_after_ms(const struct mmq_core *core, uint64_t held);                /* until half of what is held has ended */
 
 /* queue.c */
 struct core_tenant *core_tenant_get(struct mmq_core *core, const char *name);          /* NULL: too many */
@@ -249,6 +282,7 @@ void core_queue_remove(struct mmq_core *core, struct core_request *request);
 struct core_lane *core_queue_next(struct mmq_core *core, enum mmq_work_kind kind);     /* whose turn it is; NULL: nobody waits */
 void core_queue_charge(struct core_lane *lane, uint32_t us);
 void core_queue_fini(struct mmq_core *core);
+void core_queue_end_version(struct mmq_core *core, const char *tenant, const char *model, uint32_t version); /* it was disabled: answer who waits for it */
 void core_lane_refill(struct mmq_core *core, struct core_lane *lane);                  /* read more heads if few are left */
 
 /* accept.c */
@@ -320,6 +354,8 @@ void core_on_result(struct mmq_core *core, const struct mmq_core_event *event);
 void core_on_return(struct mmq_core *core, const struct mmq_core_event *event, bool unsent);
 void core_on_progress(struct mmq_core *core, const struct mmq_core_event *event);
 void core_on_grant(struct mmq_core *core, const struct mmq_core_event *event);
+void core_grant_write(struct mmq_core *core, struct core_lease *lease, enum mmq_grant_kind what, uint32_t above);
+void core_grant_refuse(struct mmq_core *core, uint64_t route, const struct mmq_lease *lease, enum mmq_grant_kind what, enum mmq_code code, const char *why);
 void core_granted(struct mmq_core *core, const struct core_pending *pending, const struct mmq_journal_event *event);
 bool core_adopt(struct mmq_core *core, struct core_worker *worker, const struct mmq_lease *name);
 
@@ -334,6 +370,13 @@ void core_version_add(struct mmq_core *core, const struct core_request *request,
 void core_version_strike(struct mmq_core *core, const char *tenant, const char *model, uint32_t version);
 void core_load_everywhere(struct mmq_core *core, const char *tenant, const char *model, uint32_t version);
 void core_catalogue_fini(struct mmq_core *core);
+bool core_version_is_disabled(const struct mmq_core *core, const char *tenant, const char *model, uint32_t version);
+
+/* warm.c */
+bool core_warm(struct mmq_core *core, uint64_t route, const struct core_lease *lease, uint32_t above);   /* true: the grant waits */
+void core_on_loaded(struct mmq_core *core, const struct mmq_core_event *event);
+void core_warming_due(struct mmq_core *core, struct core_warming *warming);
+void core_warm_fini(struct mmq_core *core);
 
 /* topic.c */
 struct mmq_core_publish *core_publish(struct mmq_core *core, const struct core_tenant *tenant, enum mmq_publish_form form, const char *topic,

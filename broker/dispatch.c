@@ -193,7 +193,9 @@ worker_alone(struct mmq_core *core, const struct core_request *request)
 	struct core_worker *reserve = NULL;
 	struct core_node *at;
 
-	if (request->suspect ? core->alone_leased > 0 : core->big_leased * 2 >= core->predictors_count && core->big_leased > 0)
+	uint32_t leased = request->suspect ? core->alone_leased : core->big_leased;
+
+	if (leased > 0 && leased * 2 >= core->predictors_count) /* one at least, half of the predictors at most */
 		return NULL;
 	for (at = core->workers.next; at != &core->workers; at = at->next) {
 		struct core_worker *worker = OF(struct core_worker, node, at);

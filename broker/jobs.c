@@ -1,6 +1,8 @@
 /* jobs.c: what the broker answers itself: jobs, cancel, results, ping, status. Jobs in memory are answered at once, others by a read. */
 #include "broker/core_inner.h"
 
+#include <stdlib.h>
+
 static int
 job_parse(const struct mmq_head *head, uint8_t job_out[16])
 {
@@ -31,7 +33,7 @@ reader_new(struct mmq_core *core, const struct mmq_core_request *in)
 		mmq_err_set(&err, MMQ_UNAVAILABLE, "there is no journal to ask");
 	else
 		mmq_err_set(&err, MMQ_RESOURCE_EXHAUSTED, "too many clients wait (waiters_max)");
-	err.retry_after_ms = core_retry_after_ms(core);
+	err.retry_after_ms = core_retry_after_ms(core, core->waiting + core->leased);
 	core_refuse(core, in, &err);
 	return NULL;
 }
@@ -107,6 +109,56 @@ job_op(struct mmq_core *core, const struct mmq_core_request *in)
 	read->job_is_set = read->with_answer = true;
 }
 
+static int
+by_seq_descending(const void *a, const void *b)
+{
+	uint64_t x = ((const struct mmq_journal_row *)a)->seq, y = ((const struct mmq_journal_row *)b)->seq;
+
+	return x < y ? 1 : x > y ? -1 : 0;
+}
+
+static void
+row_of_request(const struct core_request *request, struct mmq_journal_row *row)
+{
+	memset(row, 0, sizeof *row);
+	row->seq = request->seq;
+	row->op = request->op;
+	row->state = MMQ_JOB_RUNNING;
+	row->attempt = request->attempt;
+	row->created_ms = request->created_ms;
+	row->started_ms = request->started_ms;
+	memcpy(row->job, request->job, sizeof row->job);
+	memcpy(row->model, request->lane->model, sizeof row->model);
+}
+
+/* What runs is known here alone and at most one per trainer: the journal has no say in it. */
+static void
+job_list_running(struct mmq_core *core, const struct mmq_core_request *in)
+{
+	const struct mmq_core_query *query = in->query;
+	uint32_t limit = query->limit == 0 ? 100 : query->limit;
+	struct core_waiter to = { 0 };
+	struct mmq_journal_page *page = mmq_arena_get(&core->scratch, sizeof *page);
+	struct core_node *at, *lease;
+
+	memset(page, 0, sizeof *page);
+	page->rows = mmq_arena_get(&core->scratch, (core->workers_count + 1) * sizeof *page->rows);
+	for (at = core->workers.next; at != &core->workers; at = at->next)
+		for (lease = OF(struct core_worker, node, at)->leases.next; lease != &OF(struct core_worker, node, at)->leases; lease = lease->next) {
+			const struct core_request *request = OF(struct core_lease, node, lease)->request;
+			if (request == NULL || request->op != MMQ_OP_TRAIN || strcmp(request->lane->tenant->name, in->tenant) != 0 ||
+			    (query->since != 0 && request->seq >= query->since) || page->count == core->workers_count ||
+			    (query->model != NULL && (strlen(request->lane->model) != query->model_size || memcmp(request->lane->model, query->model, query->model_size) != 0)))
+				continue;
+			row_of_request(request, &page->rows[page->count++]);
+		}
+	qsort(page->rows, page->count, sizeof *page->rows, by_seq_descending);
+	page->more = page->count > limit;
+	page->count = page->more ? limit : page->count;
+	core_waiter_fill(&to, in);
+	core_answer_to(core, &to, MMQ_ANSWER_JOBS)->page = page;
+}
+
 static void
 job_list(struct mmq_core *core, const struct mmq_core_request *in)
 {
@@ -120,9 +172,8 @@ job_list(struct mmq_core *core, const struct mmq_core_request *in)
 	read = core_read(core, MMQ_READ_LIST, P_LIST, &pending);
 	pending->waiter = waiter;
 	snprintf(read->row.tenant, sizeof read->row.tenant, "%s", in->tenant);
-	/* The journal knows no "running": those are picked out of the queued ones when the page comes. */
 	pending->what = query != NULL && query->state >= 0 ? (uint8_t)(query->state + 1) : 0;
-	read->state = query == NULL ? -1 : query->state == MMQ_JOB_RUNNING ? MMQ_JOB_QUEUED : query->state;
+	read->state = query == NULL ? -1 : (int)query->state;
 	if (query != NULL && query->model != NULL && query->model_size < sizeof read->row.model)
 		memcpy(read->row.model, query->model, query->model_size);
 	read->after = query == NULL ? 0 : query->since;
@@ -210,7 +261,12 @@ core_serve(struct mmq_core *core, const struct mmq_core_request *in)
 	case MMQ_OP_JOB_GET:
 	case MMQ_OP_JOB_WAIT:
 	case MMQ_OP_JOB_CANCEL: job_op(core, in); break;
-	case MMQ_OP_JOB_LIST: job_list(core, in); break;
+	case MMQ_OP_JOB_LIST:
+		if (in->query != NULL && in->query->state == MMQ_JOB_RUNNING)
+			job_list_running(core, in);
+		else
+			job_list(core, in);
+		break;
 	case MMQ_OP_RESULTS: results(core, in); break;
 	case MMQ_OP_CANCEL: cancel(core, in); break;
 	case MMQ_OP_PING: core_answer_to(core, &to, MMQ_ANSWER_PONG); break;
@@ -250,7 +306,7 @@ job_found(struct mmq_core *core, struct core_pending *pending, struct mmq_journa
 	else if (waiter->op == MMQ_OP_JOB_WAIT)
 		core_waiter_add(core, waiter, row->job, waiter->timer.due);
 	else
-		core_answer_error(core, waiter, MMQ_RESOURCE_EXHAUSTED, "too many lanes; try again", core_retry_after_ms(core));
+		core_answer_error(core, waiter, MMQ_RESOURCE_EXHAUSTED, "too many lanes; try again", core_retry_after_ms(core, core->waiting + core->leased));
 }
 
 /* Rows say "queued" until the end; what is being worked on is known here. */

@@ -110,8 +110,6 @@ dead_letter(struct mmq_core *core, struct core_request *request)
 	CORE_COUNT(core, dead_letters);
 	core_audit(core, "dead_letter", request->lane->tenant->name, mmq_op_name((enum mmq_op)request->op), request->strikes);
 	snprintf(why, sizeof why, "%u workers died of this request, each alone with it; it is given up", request->strikes);
-	if (request->lane->kind == MMQ_WORK_PREDICT)
-		core_version_strike(core, request->lane->tenant->name, request->lane->model, request->version);
 	core_end(core, request, MMQ_JOB_FAILED, MMQ_INTERNAL, why);
 }
 
@@ -129,6 +127,9 @@ core_lease_lost(struct mmq_core *core, struct core_lease *lease, bool crash, boo
 		request->strikes++;
 		CORE_COUNT(core, strikes);
 		strike_write(core, request);
+		/* One request that kills is at fault itself; several of one version speak against the version. */
+		if (request->strikes == 1 && request->lane->kind == MMQ_WORK_PREDICT)
+			core_version_strike(core, request->lane->tenant->name, request->lane->model, request->version);
 		if (request->strikes >= core->limits.strikes_max) {
 			dead_letter(core, request);
 			return;
@@ -141,7 +142,11 @@ core_lease_lost(struct mmq_core *core, struct core_lease *lease, bool crash, boo
 	CORE_COUNT(core, redelivered);
 	if (request->lane->kind == MMQ_WORK_TRAIN)
 		core_job_event(core, request, "retry");
-	core_queue_push(core, request, true);
+	if (core->disabled_count > 0 && request->lane->kind == MMQ_WORK_PREDICT &&
+	    core_version_is_disabled(core, request->lane->tenant->name, request->lane->model, request->version))
+		core_end(core, request, MMQ_JOB_FAILED, MMQ_DATA_LOSS, "the version was disabled: it ended its workers");
+	else
+		core_queue_push(core, request, !strike); /* after a strike the other suspects have their turn first */
 }
 
 /* ---- What workers send under a lease ------------------------------------------------------------------------------ */
@@ -238,7 +243,7 @@ core_on_progress(struct mmq_core *core, const struct mmq_core_event *event)
 }
 
 static void
-granted_send(struct mmq_core *core, uint64_t route, const struct mmq_lease *lease, uint8_t what, uint32_t number, enum mmq_code code)
+granted_send(struct mmq_core *core, uint64_t route, const struct mmq_lease *lease, uint8_t what, uint32_t number, enum mmq_code code, const char *why)
 {
 	struct mmq_core_action *action = core_act(core, MMQ_DO_GRANTED);
 
@@ -247,7 +252,13 @@ granted_send(struct mmq_core *core, uint64_t route, const struct mmq_lease *leas
 	action->grant.what = (enum mmq_grant_kind)what;
 	action->grant.number = number;
 	action->grant.code = code;
-	action->grant.message = code == MMQ_OK ? "" : "the lease is lost: nothing may be published under it";
+	action->grant.message = why;
+}
+
+void
+core_grant_refuse(struct mmq_core *core, uint64_t route, const struct mmq_lease *lease, enum mmq_grant_kind what, enum mmq_code code, const char *why)
+{
+	granted_send(core, route, lease, (uint8_t)what, 0, code, why);
 }
 
 void
@@ -255,22 +266,32 @@ core_on_grant(struct mmq_core *core, const struct mmq_core_event *event)
 {
 	struct core_lease *lease = lease_of(core, event, &event->grant.lease);
 	struct core_request *request = lease == NULL ? NULL : lease->request;
-	struct core_pending *pending;
-	struct mmq_journal_command *command;
 
 	/* A worker that has not said hello to this broker yet was asked who it is; its lease may well be adopted then, and it asks again. */
 	if (core_worker_of(core, event->route) == NULL)
 		return;
 	if (request == NULL || !request->durable) {
-		granted_send(core, event->route, &event->grant.lease, (uint8_t)event->grant.what, 0, MMQ_UNAVAILABLE);
+		core_grant_refuse(core, event->route, &event->grant.lease, event->grant.what, MMQ_UNAVAILABLE,
+		    "the lease is lost: nothing may be published under it");
 		return;
 	}
-	command = core_command(core, MMQ_GRANT, P_GRANT, request, &pending);
+	if (event->grant.what == MMQ_GRANT_ALIAS && core_warm(core, event->route, lease, event->grant.above))
+		return;
+	core_grant_write(core, lease, event->grant.what, event->grant.above);
+}
+
+void
+core_grant_write(struct mmq_core *core, struct core_lease *lease, enum mmq_grant_kind what, uint32_t above)
+{
+	struct core_request *request = lease->request;
+	struct core_pending *pending;
+	struct mmq_journal_command *command = core_command(core, MMQ_GRANT, P_GRANT, request, &pending);
+
 	memcpy(command->row.tenant, request->lane->tenant->name, sizeof command->row.tenant);
 	memcpy(command->row.model, request->lane->model, sizeof command->row.model);
 	memcpy(command->row.job, request->job, sizeof command->row.job);
-	command->what = pending->what = (uint8_t)event->grant.what;
-	command->number = event->grant.above;
+	command->what = pending->what = (uint8_t)what;
+	command->number = above;
 	pending->lease = lease->name;
 }
 
@@ -284,7 +305,9 @@ core_granted(struct mmq_core *core, const struct core_pending *pending, const st
 	    memcmp(lease->name.epoch, pending->lease.epoch, sizeof lease->name.epoch) != 0)
 		return;
 	CORE_COUNT(core, grants);
-	granted_send(core, lease->worker->route, &pending->lease, pending->what, event->number, MMQ_OK);
+	if (pending->what == MMQ_GRANT_VERSION)
+		pending->request->warm_version = event->number;
+	granted_send(core, lease->worker->route, &pending->lease, pending->what, event->number, MMQ_OK, "");
 }
 
 /* A training held since before this broker's start goes on under its old fence. */

@@ -35,9 +35,34 @@ core_tenant_get(struct mmq_core *core, const char *name)
 	return tenant;
 }
 
+static struct core_model_load *
+load_get(struct mmq_core *core, const char *tenant, const char *model)
+{
+	uint64_t hash = core_hash(core, mmq_hash64(tenant, strlen(tenant)) + 6, model, strlen(model));
+	size_t cursor = SIZE_MAX;
+	struct core_model_load *load;
+
+	while ((load = core_table_find(&core->loads, hash, &cursor)) != NULL)
+		if (strcmp(load->model, model) == 0 && strcmp(load->tenant, tenant) == 0)
+			break;
+	if (load == NULL) {
+		load = mmq_alloc(sizeof *load);
+		load->hash = hash;
+		memcpy(load->tenant, tenant, strlen(tenant) + 1);
+		memcpy(load->model, model, strlen(model) + 1);
+		core_table_put(&core->loads, hash, load);
+	}
+	load->lanes++;
+	return load;
+}
+
 static void
 lane_free(struct mmq_core *core, struct core_lane *lane)
 {
+	if (--lane->load->lanes == 0) {
+		core_table_remove(&core->loads, lane->load->hash, lane->load);
+		free(lane->load);
+	}
 	core_list_remove(&lane->idle);
 	core_table_remove(&core->lanes, lane->hash, lane);
 	core->lanes_count--;
@@ -85,6 +110,7 @@ core_lane_get(struct mmq_core *core, struct core_tenant *tenant, enum mmq_work_k
 		lane->version = version;
 		lane->hash = hash;
 		memcpy(lane->model, model, strlen(model) + 1);
+		lane->load = load_get(core, tenant->name, model);
 		core_table_put(&core->lanes, hash, lane);
 		core->lanes_count++;
 	}
@@ -191,6 +217,33 @@ core_queue_charge(struct core_lane *lane, uint32_t us)
 		queue->deficit_us = -64 * (int64_t)QUANTUM_US;
 }
 
+static void
+disabled_end(struct mmq_core *core, struct core_request *request)
+{
+	core_end(core, request, MMQ_JOB_FAILED, MMQ_DATA_LOSS, "the version was disabled while this request waited: it ended its workers");
+}
+
+void
+core_queue_end_version(struct mmq_core *core, const char *tenant, const char *model, uint32_t version)
+{
+	struct core_node *at, *next;
+
+	for (size_t i = 0; core->lanes.slots != NULL && i <= core->lanes.mask; i++) {
+		struct core_lane *lane = core->lanes.slots[i].value;
+		if (lane == NULL || lane->kind != MMQ_WORK_PREDICT || lane->version != version || strcmp(lane->model, model) != 0 ||
+		    strcmp(lane->tenant->name, tenant) != 0)
+			continue;
+		while (!core_list_is_empty(&lane->waiting))
+			disabled_end(core, OF(struct core_request, node, lane->waiting.next));
+	}
+	for (at = core->alone[MMQ_WORK_PREDICT].next; at != &core->alone[MMQ_WORK_PREDICT]; at = next) {
+		struct core_request *request = OF(struct core_request, node, at);
+		next = at->next;
+		if (request->version == version && strcmp(request->lane->model, model) == 0 && strcmp(request->lane->tenant->name, tenant) == 0)
+			disabled_end(core, request);
+	}
+}
+
 void
 core_queue_fini(struct mmq_core *core)
 {
@@ -198,6 +251,8 @@ core_queue_fini(struct mmq_core *core)
 
 	for (size_t i = 0; core->lanes.slots != NULL && i <= core->lanes.mask; i++)
 		free(core->lanes.slots[i].value);
+	for (size_t i = 0; core->loads.slots != NULL && i <= core->loads.mask; i++)
+		free(core->loads.slots[i].value);
 	while ((tenant = core->tenants) != NULL) {
 		core->tenants = tenant->next;
 		for (int i = 0; i < MMQ_WORK_KINDS; i++)

@@ -133,7 +133,10 @@ core_on_heads(struct mmq_core *core, struct core_lane *lane, struct mmq_journal_
 			lane->last_seq = row->seq;
 		if (core_find_job(core, row->job) != NULL || (request = core_request_of_row(core, row)) == NULL)
 			continue;
-		if (is_adoptable(core, request)) {
+		if (core->disabled_count > 0 && request->lane->kind == MMQ_WORK_PREDICT &&
+		    core_version_is_disabled(core, row->tenant, row->model, row->version)) {
+			core_end(core, request, MMQ_JOB_FAILED, MMQ_DATA_LOSS, "the version was disabled: it ended its workers");
+		} else if (is_adoptable(core, request)) {
 			request->state = R_ADOPTABLE;
 			core_list_add(&core->adoptable, &request->node);
 			core_table_put(&core->adoptable_leases, core_hash(core, request->lease_delivery, request->lease_epoch, 16), request);

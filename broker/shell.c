@@ -55,7 +55,12 @@ static void
 limits_fill(const struct shell_options *options, struct mmq_core_limits *limits)
 {
 	*limits = (struct mmq_core_limits){
-		.requests_max = (uint32_t)options->requests_max, .bytes_max = (uint64_t)options->bytes_max, .durable_max = (uint32_t)options->durable_max,
+		.requests_max = (uint32_t)options->requests_max, .bytes_max = (uint64_t)options->bytes_max,
+		.requests_tenant_max = (uint32_t)options->requests_tenant_max, .bytes_tenant_max = (uint64_t)options->bytes_tenant_max,
+		.requests_client_max = (uint32_t)options->requests_client_max, .bytes_client_max = (uint64_t)options->bytes_client_max,
+		.requests_model_max = (uint32_t)options->requests_model_max, .bytes_model_max = (uint64_t)options->bytes_model_max,
+		.requests_priority_max = (uint32_t)options->requests_priority_max, .bytes_priority_max = (uint64_t)options->bytes_priority_max,
+		.durable_max = (uint32_t)options->durable_max,
 		.heartbeat_ms = (uint32_t)options->heartbeat_ms, .lease_ms = (uint32_t)options->lease_ms, .adoption_ms = (uint32_t)options->adoption_ms,
 		.strikes_max = (uint32_t)options->strikes_max, .retention_ms = (uint32_t)(options->retention_hours * 3600 * 1000),
 	};

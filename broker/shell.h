@@ -25,7 +25,8 @@ struct shell_options {
 	char *home, *given[SHELL_SOCKETS], *keys, *journal;
 	int64_t message_bytes_max, work_bytes_max, peers_max, io_threads;
 	int64_t outbox_bytes_max, outbox_bytes_each, outbox_ttl_ms, drain_ms;
-	int64_t heartbeat_ms, lease_ms, adoption_ms, requests_max, bytes_max, strikes_max, retention_hours, durable_max, disk_free_min;
+	int64_t heartbeat_ms, lease_ms, adoption_ms, requests_max, bytes_max, requests_tenant_max, bytes_tenant_max, requests_client_max,
+	    bytes_client_max, requests_model_max, bytes_model_max, requests_priority_max, bytes_priority_max, strikes_max, retention_hours, durable_max, disk_free_min;
 };
 
 /* Something that happened while actions were carried out; it becomes an event when they are done. */

@@ -69,7 +69,7 @@ mmq_shell_put_status(struct shell *shell, struct mmq_buf *out, const struct mmq_
 	size_t reasons = 0;
 
 	mmq_core_status(shell->core, &status);
-	while (reasons < 4 && status.reasons[reasons] != NULL)
+	while (reasons < 8 && status.reasons[reasons] != NULL)
 		reasons++;
 	mmq_reply_begin(out, head, 11);
 	put_text(out, "version", MMQ_VERSION);
@@ -99,9 +99,17 @@ mmq_shell_put_status(struct shell *shell, struct mmq_buf *out, const struct mmq_
 	put_text(out, "id", journal);
 	put_counters(shell, out, &status);
 	mmq_put_str(out, "limits");
-	mmq_put_map(out, 7);
+	mmq_put_map(out, 15);
 	put_number(out, "requests_max", limits->requests_max);
 	put_number(out, "bytes_max", limits->bytes_max);
+	put_number(out, "requests_tenant_max", limits->requests_tenant_max);
+	put_number(out, "bytes_tenant_max", limits->bytes_tenant_max);
+	put_number(out, "requests_client_max", limits->requests_client_max);
+	put_number(out, "bytes_client_max", limits->bytes_client_max);
+	put_number(out, "requests_model_max", limits->requests_model_max);
+	put_number(out, "bytes_model_max", limits->bytes_model_max);
+	put_number(out, "requests_priority_max", limits->requests_priority_max);
+	put_number(out, "bytes_priority_max", limits->bytes_priority_max);
 	put_number(out, "durable_max", limits->durable_max);
 	put_number(out, "message_bytes_max", (uint64_t)shell->options.message_bytes_max);
 	put_number(out, "workers_max", limits->workers_max);

@@ -5,6 +5,7 @@ void
 mmq_core_status(const struct mmq_core *core, struct mmq_core_status *status_out)
 {
 	unsigned reasons = 0;
+	bool is_ready;
 
 	*status_out = core->status;
 	status_out->waiting = core->waiting;
@@ -21,13 +22,22 @@ mmq_core_status(const struct mmq_core *core, struct mmq_core_status *status_out)
 	status_out->stopped = core->stopped;
 	if (core->predictors_count == 0)
 		status_out->reasons[reasons++] = "no predictor is connected";
+	if (status_out->recovering)
+		status_out->reasons[reasons++] = "the journal is being read";
+	if (core->stopped)
+		status_out->reasons[reasons++] = "the journal failed";
+	if (core->draining)
+		status_out->reasons[reasons++] = "the broker is shutting down";
+	is_ready = reasons == 0;
 	if (core->predictors_count == core->workers_count)
 		status_out->reasons[reasons++] = "no trainer is connected";
 	if (core->full_until_us > core->now_us)
 		status_out->reasons[reasons++] = "the journal's disk is full";
-	if (core->stopped)
-		status_out->reasons[reasons++] = "the journal failed";
-	status_out->health = reasons == 0 ? "ok" : "degraded";
+	if (core->crashed_us[2] != 0 && core->crashed_us[2] > core->now_us - CRASHES_US)
+		status_out->reasons[reasons++] = "workers keep crashing";
+	if (core->disabled_count > 0)
+		status_out->reasons[reasons++] = "a model version is disabled";
+	status_out->health = reasons == 0 ? "ready" : is_ready ? "degraded" : "not ready";
 }
 
 bool

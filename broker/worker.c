@@ -71,8 +71,11 @@ core_worker_lost(struct mmq_core *core, struct core_worker *worker, bool crash)
 {
 	bool alone = worker->held_all == 1;
 
-	if (crash)
+	if (crash) {
 		CORE_COUNT(core, workers_lost);
+		memmove(core->crashed_us + 1, core->crashed_us, sizeof core->crashed_us - sizeof *core->crashed_us);
+		core->crashed_us[0] = core->now_us;
+	}
 	core_audit(core, crash ? "worker_crashed" : "worker_left", NULL, mmq_worker_kind_name(worker->kind), worker->held_all);
 	while (!core_list_is_empty(&worker->leases))
 		core_lease_lost(core, OF(struct core_lease, node, worker->leases.previous), crash, alone);

@@ -117,7 +117,7 @@ check_service(struct doctor *doctor)
 
 	if (mmq_answer_is_ok(answer)) {
 		const char *health = mmq_answer_text(answer, "health"), *version = mmq_answer_text(answer, "version");
-		bool is_well = health != NULL && strcmp(health, "ok") == 0;
+		bool is_well = health != NULL && strcmp(health, "ready") == 0;
 		say(doctor, is_well ? GOOD : BAD, "service", "%s is %s, %zu workers, at %s", version != NULL ? version : "it",
 		    health != NULL ? health : "of unknown health", mmq_answer_count(answer, "workers"), mmq_client_endpoint(client, "request"));
 		if (version != NULL && strcmp(version, MMQ_VERSION) != 0)

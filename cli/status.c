@@ -53,7 +53,7 @@ cli_status(struct cli *cli, const struct cli_command *command, int argc, char **
 	if (answer == NULL)
 		return result;
 	const char *health = mmq_answer_text(answer, "health"), *version = mmq_answer_text(answer, "version");
-	bool is_well = health != NULL && strcmp(health, "ok") == 0;
+	bool is_well = health != NULL && strcmp(health, "ready") == 0;
 	if (cli->json) {
 		cli_print_json(answer, "");
 	} else {

@@ -83,7 +83,7 @@ def test_tables_and_their_json(home, iris):
     assert params["num_leaves"]["doc"]
     assert "num_leaves" in run(home, "engines", "tree").stdout
     status = run(home, "status", "--json")
-    assert status.returncode == 0 and json.loads(status.stdout)["health"] == "ok"
+    assert status.returncode == 0 and json.loads(status.stdout)["health"] == "ready"
     assert "\033" not in run(home, "status").stdout   # colour only on a terminal
 
 
