@@ -1,16 +1,18 @@
 #!/usr/bin/python3
 """Held-out quality of every engine, trained through the service, beside what other libraries reach on the same rows.
 
-    bench/quality.py DATA [--only NAME,NAME] [--engine E,E] [--seeds 5]
+    bench/quality.py DATA [--only NAME,NAME] [--engine E,E] [--seeds 5] [--peers peers.json]
 
 DATA is a folder with the data sets, datasets.json (split, target) and reference.json (other libraries' results). Prints one line per
 data set and engine: our mean over the seeds, the peer's figure, the difference, and whether it lies within the margin:
-max(0.005, one standard error) for accuracy, 2 % for RMSE.
+max(0.005, one standard error) for accuracy, 2 % for RMSE. With --peers (from bench/peers/cross_validate.py) the small data sets are
+compared by 5 x 5 cross-validation of both sides instead of by their few test rows.
 """
 import argparse
 import json
 import math
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -40,6 +42,12 @@ def find_reference(results, names):
     return None, None
 
 
+def peer_params(engine, params, peer):
+    """The parameters that the peer's name tells of, so that both sides do the same work."""
+    found = re.search(r"max_iter=(\d+)", peer)
+    return {**params, "max_iter": int(found[1])} if engine == "mlp" and found else params
+
+
 def train_request(entry, folder):
     files = [str(folder / item["path"]) for item in entry["files"]]
     request = {"data": {"file": files[0], "format": entry["format"]}, "target": entry["target"]}
@@ -58,14 +66,18 @@ def train_request(entry, folder):
         request["split"] = {"kind": "head", "rows": rule["train_rows"]}
     if entry["task"] != "regression":
         request["task"] = "classification"
+    if entry.get("ignore"):
+        request["schema"] = {column: {"kind": "ignore"} for column in entry["ignore"]}
     return request
 
 
-def measure(client, entry, folder, engine, params, seeds):
+def measure(client, entry, folder, engine, params, seeds, folds):
     request = train_request(entry, folder)
     scores, seconds = [], []
     for seed in range(seeds):
         started = time.monotonic()
+        if folds:
+            request["split"] = {"kind": "folds", "folds": 5, "seed": seed}
         result = client.train(lambda progress: None, timeout_s=600, model="quality", engine=engine, params=params, seed=seed, **request)
         seconds.append(time.monotonic() - started)
         scores.append(result["metrics"]["test"])
@@ -78,12 +90,14 @@ def main():
     parser.add_argument("--only", default="")
     parser.add_argument("--engine", default="")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--peers", type=pathlib.Path)
     options = parser.parse_args()
     only, engines = set(filter(None, options.only.split(","))), set(filter(None, options.engine.split(",")))
     folder = options.data.resolve()
     entries = json.loads((folder / "datasets.json").read_text())["datasets"]
     reference = json.loads((folder / "reference.json").read_text())
     reference = reference.get("results", reference)
+    peers = json.loads(options.peers.read_text()) if options.peers else {}
 
     home = pathlib.Path(tempfile.mkdtemp(prefix="modelmq-quality-"))
     service = subprocess.Popen([TOP / "build/bin/modelmq", "up", "--home", home, "--predictors", "1", "--data", folder],
@@ -99,14 +113,17 @@ def main():
     for entry in entries:
         if entry["task"] == "text" or (only and entry["name"] not in only):
             continue
-        for engine, params, peers in KINDS:
-            name, theirs = find_reference(reference[entry["name"]], peers)
+        for engine, params, kinds in KINDS:
+            name, theirs = find_reference(reference[entry["name"]], kinds)
             if name is None or (engines and engine not in engines):
                 continue
             metric = "rmse" if entry["task"] == "regression" else "accuracy"
             label = engine + (f" {params['boosting']}" if "boosting" in params else "")
+            by_folds = entry["name"] in peers
+            if by_folds:
+                name, theirs = name + ", 5 x 5 folds", {metric: peers[entry["name"]][label]}
             try:
-                scores, seconds = measure(client, entry, folder, engine, params, options.seeds)
+                scores, seconds = measure(client, entry, folder, engine, peer_params(engine, params, name), options.seeds, by_folds)
             except (ServiceError, TimeoutError) as error:
                 print(f"{entry['name']:<20} {label:<18} {error}", flush=True)
                 outside += 1
