@@ -11,7 +11,7 @@
 
 #include "util/mem.h"
 
-enum { ROW_BLOCK = 4096 };
+enum { ROW_BLOCK = 1024 };
 
 /* The non-zeros of a sparse batch by column. */
 struct by_column {
@@ -60,6 +60,7 @@ struct job {
 	const struct mmq_tree_options *options;
 	const struct mmq_feature *features; /* of the code columns only, in order */
 	struct mmq_tree_column *columns;
+	uint32_t columns_count;
 	size_t step;                        /* every step-th row is looked at for borders */
 	size_t rows_min;                    /* fewer non-zeros than this cannot make a leaf */
 	uint8_t *by_column;
@@ -164,21 +165,7 @@ cut_column(void *arg, size_t block, unsigned thread)
 		cut_numeric(job, column);
 }
 
-/* The bin of a value: the first border that is not below it. NaN is not below any border nor at it: it gets `bins`. */
-static uint8_t
-bin_of(const struct mmq_tree_column *column, float value)
-{
-	uint32_t low = 0, length = column->bins;
-	if (isnan(value))
-		return (uint8_t)column->bins;
-	while (length > 1) {
-		uint32_t half = length / 2;
-		low += column->upper[low + half - 1] < value ? half : 0;
-		length -= half;
-	}
-	return (uint8_t)low;
-}
-
+/* Category columns, and sparse ones. */
 static void
 code_column(void *arg, size_t block, unsigned thread)
 {
@@ -196,27 +183,40 @@ code_column(void *arg, size_t block, unsigned thread)
 			out[r] = place >= 0 && place < column->codes ? column->bin_of_code[place] : (uint8_t)column->bins;
 		}
 	} else if (job->sparse != NULL) {
-		memset(out, bin_of(column, 0.0f), x->rows);
-		for (uint64_t k = job->sparse->start[column->source]; k < job->sparse->start[column->source + 1]; k++)
-			out[job->sparse->row[k]] = bin_of(column, job->sparse->value[k]);
-	} else {
-		for (size_t r = 0; r < x->rows; r++)
-			out[r] = bin_of(column, stored_value(x, x->dense, r * x->stride + column->source));
+		uint8_t bin;
+		mmq_tree_bin_values(column, &(float){ 0.0f }, 1, &bin);
+		memset(out, bin, x->rows);
+		for (uint64_t k = job->sparse->start[column->source]; k < job->sparse->start[column->source + 1]; k++) {
+			mmq_tree_bin_values(column, &job->sparse->value[k], 1, &bin);
+			out[job->sparse->row[k]] = bin;
+		}
 	}
 }
 
-struct turn { const struct mmq_tree_bins *bins; };
-
-/* Bytes by column into bytes by row, a block of rows at a time. */
+/* Dense columns, a block of rows at a time. */
 static void
-turn_block(void *arg, size_t block, unsigned thread)
+code_rows(void *arg, size_t block, unsigned thread)
 {
-	const struct mmq_tree_bins *bins = ((struct turn *)arg)->bins;
-	size_t first = block * ROW_BLOCK, end = first + ROW_BLOCK < bins->rows ? first + ROW_BLOCK : bins->rows;
+	struct job *job = arg;
+	const struct mmq_batch *x = job->x;
+	size_t first = block * ROW_BLOCK, count = x->rows - first < ROW_BLOCK ? x->rows - first : ROW_BLOCK;
+	float values[ROW_BLOCK];
 	(void)thread;
-	for (uint32_t c = 0; c < bins->columns_count; c++)
-		for (size_t r = first; r < end; r++)
-			bins->by_row[r * bins->row_bytes + c] = bins->by_column[c * bins->rows + r];
+	if (atomic_load(&job->cancelled) || is_cancelled(job))
+		return;
+	for (uint32_t c = 0; c < job->columns_count && !job->columns[c].is_category; c++) {
+		for (size_t r = 0; r < count; r++)
+			values[r] = stored_value(x, x->dense, (first + r) * x->stride + job->columns[c].source);
+		mmq_tree_bin_values(&job->columns[c], values, count, job->by_column + c * x->rows + first);
+	}
+}
+
+static void
+code_all(struct job *job, struct mmq_pool *pool)
+{
+	mmq_pool_run(pool, job->columns_count, code_column, job);
+	if (job->sparse == NULL)
+		mmq_pool_run(pool, (job->x->rows + ROW_BLOCK - 1) / ROW_BLOCK, code_rows, job);
 }
 
 static bool
@@ -267,27 +267,25 @@ mmq_tree_bins_new(struct mmq_tree_bins **bins_out, const struct mmq_fit *fit, co
 	bins->rows = x->rows;
 	bins->columns = job.columns = mmq_array(total, sizeof(*bins->columns));
 	mmq_pool_run(fit->pool, total, cut_column, &job);
-	uint32_t last = 0;
 	for (size_t c = 0; c < total; c++) {
 		if (!can_split(&bins->columns[c])) {
 			column_fini(&bins->columns[c]);
 			continue;
 		}
-		last = bins->columns[c].bins > last ? bins->columns[c].bins : last;
 		bins->columns[bins->columns_count++] = bins->columns[c];
 	}
-	for (bins->width = 4; bins->width <= last; bins->width *= 2)
-		continue;
+	bins->offset = mmq_array((size_t)bins->columns_count + 1, sizeof(*bins->offset));
+	for (uint32_t c = 0; c < bins->columns_count; c++)
+		bins->offset[c + 1] = bins->offset[c] + ((bins->columns[c].bins + 4) & ~3u);
+	job.columns_count = bins->columns_count;
 	bins->row_bytes = ((size_t)bins->columns_count + 7) & ~(size_t)7;
 	int result = check_memory(bins, fit, err);
 	if (result == 0) {
 		job.by_column = bins->by_column = mmq_aligned(bins->columns_count * bins->rows + 8);
-		mmq_pool_run(fit->pool, bins->columns_count, code_column, &job);
+		code_all(&job, fit->pool);
 	}
-	if (result == 0 && options->kind == MMQ_TREE_GBDT) {
-		bins->by_row = mmq_aligned(bins->rows * bins->row_bytes + 8);
-		mmq_pool_run(fit->pool, (bins->rows + ROW_BLOCK - 1) / ROW_BLOCK, turn_block, &(struct turn){ bins });
-	}
+	if (result == 0 && options->kind == MMQ_TREE_GBDT)
+		mmq_tree_bins_layout(bins, fit->pool);
 	if (job.sparse != NULL)
 		by_column_fini(&sparse);
 	free(categories);
@@ -303,12 +301,12 @@ uint8_t *
 mmq_tree_bins_code(const struct mmq_tree_bins *bins, const struct mmq_batch *x, struct mmq_pool *pool)
 {
 	struct by_column sparse;
-	struct job job = { .x = x, .columns = bins->columns, .by_column = mmq_aligned(bins->columns_count * x->rows + 8) };
+	struct job job = { .x = x, .columns = bins->columns, .columns_count = bins->columns_count, .by_column = mmq_aligned(bins->columns_count * x->rows + 8) };
 	if (x->row_start != NULL) {
 		turn_sparse(x, &sparse);
 		job.sparse = &sparse;
 	}
-	mmq_pool_run(pool, bins->columns_count, code_column, &job);
+	code_all(&job, pool);
 	if (job.sparse != NULL)
 		by_column_fini(&sparse);
 	return job.by_column;
@@ -324,6 +322,10 @@ mmq_tree_bins_destroy(struct mmq_tree_bins **bins_p)
 		column_fini(&bins->columns[c]);
 	free(bins->columns);
 	free(bins->by_row);
+	free(bins->offset);
+	free(bins->common);
+	free(bins->other_start);
+	free(bins->other);
 	free(bins->by_column);
 	free(bins);
 	*bins_p = NULL;

@@ -29,10 +29,14 @@ struct mmq_tree_bins {
 	size_t rows;
 	uint32_t columns_count;
 	struct mmq_tree_column *columns;
-	uint32_t width;           /* bins of a histogram column: a power of two above every column's last bin */
-	size_t row_bytes;         /* columns padded to 8 */
-	uint8_t *by_row;          /* (rows, row_bytes); NULL when not asked for */
+	uint32_t *offset;         /* (columns + 1): where a column's bins begin in a histogram, multiples of 4; the last is its size */
 	uint8_t *by_column;       /* (columns, rows) */
+	/* For boosting, one of two forms by row: bytes, or the places in a histogram of bins that are not their column's `common` one. */
+	size_t row_bytes;         /* columns padded to 8 */
+	uint8_t *by_row;          /* (rows, row_bytes) or NULL */
+	uint8_t *common;          /* (columns): most frequent bin */
+	size_t *other_start;      /* (rows + 1) into other */
+	uint32_t *other;          /* NULL when by_row is there */
 };
 
 /* Choose borders and code train->x. Borrows nothing afterwards. */
@@ -41,6 +45,10 @@ int mmq_tree_bins_new(struct mmq_tree_bins **bins_out, const struct mmq_fit *fit
 /* Other rows in the same bins, by column only: (columns, x->rows) bytes, the caller's to free. */
 uint8_t *mmq_tree_bins_code(const struct mmq_tree_bins *bins, const struct mmq_batch *x, struct mmq_pool *pool);
 void mmq_tree_bins_destroy(struct mmq_tree_bins **bins);
+
+/* code.c: bins of numeric values; and the form by row that suits the coded columns. */
+void mmq_tree_bin_values(const struct mmq_tree_column *column, const float *values, size_t count, uint8_t *out);
+void mmq_tree_bins_layout(struct mmq_tree_bins *bins, struct mmq_pool *pool);
 
 /* borders.c: sort values (count, no NaN) and write at most bins_max upper borders, the last +inf; returns how many. */
 uint32_t mmq_tree_borders(float *upper_out, uint32_t bins_max, float *values, size_t count, uint32_t min_data, uint32_t *temp);

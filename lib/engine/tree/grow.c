@@ -186,7 +186,7 @@ build_children(struct mmq_grower *grower, int64_t *parent, struct candidate *a, 
 		wants_small = wants_large = false;
 	if (wants_small || (wants_large && parent != NULL)) {
 		small->hist = hist_take(grower);
-		mmq_hist_build(&grower->hist, index + small->leaf.begin, small->leaf.count, small->hist);
+		mmq_hist_build(&grower->hist, index + small->leaf.begin, small->leaf.count, small->total, small->hist);
 	}
 	if (wants_large && parent != NULL) {
 		for (size_t k = 0; k < grower->hist.size; k++)
@@ -196,7 +196,7 @@ build_children(struct mmq_grower *grower, int64_t *parent, struct candidate *a, 
 		hist_release(grower, parent);
 		if (wants_large) {
 			large->hist = hist_take(grower);
-			mmq_hist_build(&grower->hist, index + large->leaf.begin, large->leaf.count, large->hist);
+			mmq_hist_build(&grower->hist, index + large->leaf.begin, large->leaf.count, large->total, large->hist);
 		}
 	}
 	if (!wants_small) {
@@ -286,10 +286,10 @@ mmq_grower_grow(struct mmq_grower *grower, struct mmq_grown *tree, const float *
 	mmq_grown_root(tree);
 	tree->nodes[0].cover = (float)count;
 	draw_columns(grower, tree_number);
-	mmq_hist_quantise(&grower->hist, g, h, index, count, mmq_mix64(grower->options->seed ^ mmq_mix64(tree_number)));
-	mmq_hist_build(&grower->hist, index, count, root.hist);
+	mmq_hist_quantise(&grower->hist, g, h, count, mmq_mix64(grower->options->seed ^ mmq_mix64(tree_number)));
 	for (size_t i = 0; i < count; i++)
 		root.total += grower->hist.row[index[i]];
+	mmq_hist_build(&grower->hist, index, count, root.total, root.hist);
 	settle(grower, &root);
 	while (grower->open_count > 0) {
 		struct candidate next = heap_pop(grower);

@@ -22,7 +22,7 @@ struct mmq_hist {
 	struct mmq_pool *pool;
 	int64_t *row;          /* (bins rows) packed pairs */
 	double g_unit, h_unit; /* what one step of the fixed point is worth */
-	size_t size;           /* numbers in a histogram: columns * bins width */
+	size_t size;           /* numbers in a histogram */
 	int64_t *privates;     /* (threads, size) */
 };
 static inline double
@@ -37,9 +37,10 @@ mmq_packed_g(int64_t packed)
 }
 void mmq_hist_init(struct mmq_hist *hist, const struct mmq_tree_bins *bins, struct mmq_pool *pool);
 void mmq_hist_fini(struct mmq_hist *hist);
-/* Fixed point for the rows index (count); key makes the rounding's random part. */
-void mmq_hist_quantise(struct mmq_hist *hist, const float *g, const float *h, const uint32_t *index, size_t count, uint64_t key);
-void mmq_hist_build(const struct mmq_hist *hist, const uint32_t *index, size_t count, int64_t *out);
+/* Fixed point for all rows, of which count take part; key makes the rounding's random part. */
+void mmq_hist_quantise(struct mmq_hist *hist, const float *g, const float *h, size_t count, uint64_t key);
+/* total: the sum over these rows. */
+void mmq_hist_build(const struct mmq_hist *hist, const uint32_t *index, size_t count, int64_t total, int64_t *out);
 
 /* split.c */
 struct mmq_split {

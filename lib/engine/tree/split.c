@@ -152,7 +152,7 @@ mmq_split_search(const struct mmq_tree_options *options, const struct mmq_hist *
 	/* The small factor keeps rounding from looking like a gain where every value is the same. */
 	search.gain_min = parent * (1 + 1e-10) + options->min_gain;
 	for (uint32_t c = 0; c < bins->columns_count; c++) {
-		const int64_t *bin = leaf + (size_t)c * bins->width;
+		const int64_t *bin = leaf + bins->offset[c];
 		if (!columns_on[c])
 			continue;
 		if (!bins->columns[c].is_category)
