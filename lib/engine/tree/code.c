@@ -1,6 +1,6 @@
 /* code.c: values into bins, and the forms of the coded rows that histograms read.
  *
- * Binary searches run for eight values side by side, so that their latencies overlap; dense rows are read once, block by block. Rows are
+ * Binary searches run for four values side by side, so that their latencies overlap; dense rows are read once, block by block. Rows are
  * kept as bytes by row or, where most bytes would be the most frequent bin of their column, as the list of the other ones:
  * a histogram then adds only those and gets the frequent bin as the leaf's total minus the rest. */
 #include <math.h>
@@ -10,7 +10,7 @@
 #include "engine/tree/bins.h"
 #include "util/mem.h"
 
-enum { LANES = 8, ROW_BLOCK = 4096 };
+enum { ROW_BLOCK = 4096 };
 
 /* Rows go by the list of other bins when less than this part of all bytes is not the most frequent bin. */
 static const double LIST_BELOW = 0.4;
@@ -19,20 +19,31 @@ void
 mmq_tree_bin_values(const struct mmq_tree_column *column, const float *values, size_t count, uint8_t *out)
 {
 	const float *upper = column->upper;
-	for (size_t i = 0; i < count; i += LANES) {
-		float v[LANES];
-		uint32_t low[LANES] = { 0 };
-		size_t lanes = count - i < LANES ? count - i : LANES;
-		for (size_t j = 0; j < LANES; j++)
-			v[j] = j < lanes ? values[i + j] : 0;
+	uint8_t missing = (uint8_t)column->bins;
+	size_t i = 0;
+	for (; i + 4 <= count; i += 4) {
+		float v0 = values[i], v1 = values[i + 1], v2 = values[i + 2], v3 = values[i + 3];
+		const float *p0 = upper, *p1 = upper, *p2 = upper, *p3 = upper;
 		for (uint32_t length = column->bins, half; length > 1; length -= half) {
 			half = length / 2;
-#pragma GCC unroll 8
-			for (size_t j = 0; j < LANES; j++)
-				low[j] += upper[low[j] + half - 1] < v[j] ? half : 0;
+			/* A product, so that no compiler makes it a branch that is guessed wrong half of the time. */
+			p0 += (size_t)(p0[half - 1] < v0) * half;
+			p1 += (size_t)(p1[half - 1] < v1) * half;
+			p2 += (size_t)(p2[half - 1] < v2) * half;
+			p3 += (size_t)(p3[half - 1] < v3) * half;
 		}
-		for (size_t j = 0; j < lanes; j++)
-			out[i + j] = (uint8_t)(isnan(v[j]) ? column->bins : low[j]);
+		out[i] = isnan(v0) ? missing : (uint8_t)(p0 - upper);
+		out[i + 1] = isnan(v1) ? missing : (uint8_t)(p1 - upper);
+		out[i + 2] = isnan(v2) ? missing : (uint8_t)(p2 - upper);
+		out[i + 3] = isnan(v3) ? missing : (uint8_t)(p3 - upper);
+	}
+	for (; i < count; i++) {
+		const float *p = upper;
+		for (uint32_t length = column->bins, half; length > 1; length -= half) {
+			half = length / 2;
+			p += (size_t)(p[half - 1] < values[i]) * half;
+		}
+		out[i] = isnan(values[i]) ? missing : (uint8_t)(p - upper);
 	}
 }
 

@@ -4,9 +4,10 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "math/exp.h"
 #include "util/mem.h"
 
-enum { BLOCK = 4096 };
+enum { BLOCK = 2048 };
 
 static double
 weight_of(const struct mmq_tree_target *target, size_t r)
@@ -56,22 +57,48 @@ log_sum_exp(const struct mmq_tree_target *target, const double *score, size_t r)
 	return top + log(total);
 }
 
+/* Exponentials of float32 are enough for derivatives; rows [begin, end) of at most a block. */
 static void
-softmax_gradient(const struct job *job, size_t r, double weight)
+softmax_gradient(const struct job *job, size_t begin, size_t end)
 {
 	const struct mmq_tree_target *target = job->target;
-	double factor = (double)target->outputs / (target->outputs - 1.0), top = job->score[r], total = 0;
+	double factor = (double)target->outputs / (target->outputs - 1.0), total[BLOCK] = { 0 };
+	float top[BLOCK];
+	size_t rows = target->rows, count = end - begin;
+	for (size_t i = 0; i < count; i++)
+		top[i] = (float)job->score[begin + i];
 	for (uint32_t c = 1; c < target->outputs; c++)
-		top = job->score[c * target->rows + r] > top ? job->score[c * target->rows + r] : top;
+		for (size_t i = 0; i < count; i++)
+			top[i] = (float)job->score[c * rows + begin + i] > top[i] ? (float)job->score[c * rows + begin + i] : top[i];
 	for (uint32_t c = 0; c < target->outputs; c++) {
-		float e = (float)exp(job->score[c * target->rows + r] - top);
-		job->g[c * target->rows + r] = e;
-		total += (double)e;
+		float *e = job->g + c * rows + begin;
+		for (size_t i = 0; i < count; i++)
+			e[i] = (float)(job->score[c * rows + begin + i] - (double)top[i]);
+		mmq_exp_f32(e, e, count);
+		for (size_t i = 0; i < count; i++)
+			total[i] += (double)e[i];
 	}
 	for (uint32_t c = 0; c < target->outputs; c++) {
-		double p = (double)job->g[c * target->rows + r] / total;
-		job->g[c * target->rows + r] = (float)((p - ((uint32_t)target->y[r] == c ? 1.0 : 0.0)) * weight);
-		job->h[c * target->rows + r] = (float)(factor * p * (1 - p) * weight);
+		for (size_t r = begin; r < end; r++) {
+			double p = (double)job->g[c * rows + r] / total[r - begin], weight = weight_of(target, r);
+			job->g[c * rows + r] = (float)((p - ((uint32_t)target->y[r] == c ? 1.0 : 0.0)) * weight);
+			job->h[c * rows + r] = (float)(factor * p * (1 - p) * weight);
+		}
+	}
+}
+
+static void
+logistic_gradient(const struct job *job, size_t begin, size_t end)
+{
+	const struct mmq_tree_target *target = job->target;
+	float p[BLOCK] = { 0 };
+	for (size_t r = begin; r < end; r++)
+		p[r - begin] = (float)job->score[r];
+	mmq_sigmoid_f32(p, p, end - begin);
+	for (size_t r = begin; r < end; r++) {
+		double weight = weight_of(target, r), q = (double)p[r - begin];
+		job->g[r] = (float)((q - target->y[r]) * weight);
+		job->h[r] = (float)(q * (1 - q) * weight);
 	}
 }
 
@@ -80,20 +107,20 @@ gradient_block(void *arg, size_t block, unsigned thread)
 {
 	const struct job *job = arg;
 	const struct mmq_tree_target *target = job->target;
-	size_t end = (block + 1) * BLOCK < target->rows ? (block + 1) * BLOCK : target->rows;
+	size_t begin = block * BLOCK, end = begin + BLOCK < target->rows ? begin + BLOCK : target->rows;
 	(void)thread;
-	for (size_t r = block * BLOCK; r < end; r++) {
+	if (target->outputs > 1) {
+		softmax_gradient(job, begin, end);
+		return;
+	}
+	if (target->task == MMQ_BINARY) {
+		logistic_gradient(job, begin, end);
+		return;
+	}
+	for (size_t r = begin; r < end; r++) {
 		double weight = weight_of(target, r);
-		if (target->outputs > 1) {
-			softmax_gradient(job, r, weight);
-		} else if (target->task == MMQ_BINARY) {
-			double p = 1 / (1 + exp(-job->score[r]));
-			job->g[r] = (float)((p - target->y[r]) * weight);
-			job->h[r] = (float)(p * (1 - p) * weight);
-		} else {
-			job->g[r] = (float)((job->score[r] - target->y[r]) * weight);
-			job->h[r] = (float)weight;
-		}
+		job->g[r] = (float)((job->score[r] - target->y[r]) * weight);
+		job->h[r] = (float)weight;
 	}
 }
 

@@ -1,85 +1,58 @@
 /* split.c: the best split of a leaf from its histogram.
  *
- * Gain of a side: T(G)^2 / (H + l2), T the soft threshold by l1 (Chen and Guestrin 2016, eq. 7). Row counts of a side are
- * estimated from its hessian as LightGBM does; they are exact where every row has the same hessian. Ties go to the lowest
- * column and bin. Missing values are tried on both sides; where a leaf has none, they follow the larger side. */
+ * Row counts of a side are estimated from its hessian as LightGBM does; they are exact where every row has the same hessian.
+ * Ties go to the lowest column, then to missing on the second side, then to the lowest bin. Many columns are spread over the pool. Missing values are tried on both sides; where a leaf has none, they follow the larger side. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/tree/grow.h"
+#include "engine/tree/scan.h"
+#include "util/mem.h"
 
 struct search {
 	const struct mmq_tree_options *options;
 	const struct mmq_hist *hist;
-	int64_t total;
-	double l2, per_h;        /* rows per unit of packed hessian */
-	double rows, gain_min;   /* what a split has to be better than */
+	struct mmq_scan scan;
+	double rows;
+	double best;   /* largest sum of the sides' gains so far; at first what not splitting has */
 };
 
-static inline double
-soften(double g, double l1)
-{
-	return l1 == 0 ? g : g > l1 ? g - l1 : g < -l1 ? g + l1 : 0;
-}
-
-/* Sum of the two sides' gains, or -1 when a side is too small. */
-static inline double
-gain_of(const struct search *search, int64_t one, double l2)
-{
-	const struct mmq_tree_options *options = search->options;
-	int64_t other = search->total - one;
-	double h1 = mmq_packed_h(one), h2 = mmq_packed_h(other);
-	if (floor(h1 * search->per_h + 0.5) < options->min_data || floor(h2 * search->per_h + 0.5) < options->min_data || h1 == 0 || h2 == 0)
-		return -1;
-	h1 *= search->hist->h_unit;
-	h2 *= search->hist->h_unit;
-	if (h1 < options->min_hessian || h2 < options->min_hessian)
-		return -1;
-	double g1 = soften(mmq_packed_g(one) * search->hist->g_unit, options->l1), g2 = soften(mmq_packed_g(other) * search->hist->g_unit, options->l1);
-	h1 += l2;
-	h2 += l2;
-	return (g1 * g1 * h2 + g2 * g2 * h1) / (h1 * h2);
-}
-
 static void
-search_numeric(const struct search *search, uint32_t c, const int64_t *bin, struct mmq_split *best)
+search_numeric(struct search *search, uint32_t c, const int64_t *bin, struct mmq_split *best)
 {
 	const struct mmq_tree_column *column = &search->hist->bins->columns[c];
-	int64_t missing = column->has_missing ? bin[column->bins] : 0, less = 0;
+	int64_t missing = column->has_missing ? bin[column->bins] : 0, total = search->scan.total, less = 0, sums[MMQ_TREE_BINS_MAX];
+	uint8_t place[MMQ_TREE_BINS_MAX];
+	uint32_t n = 0, at = 0;
 	for (uint32_t b = 0; b < column->bins; b++) {
-		if (bin[b] == 0)
-			continue;
 		less += bin[b];
-		double gain = gain_of(search, less, search->l2);
-		if (gain > search->gain_min + best->gain) {
-			/* Where no row is missing, missing rows of the future go with the majority. */
-			bool is_larger = missing == 0 && 2 * mmq_packed_h(less) >= mmq_packed_h(search->total);
-			*best = (struct mmq_split){ .gain = gain - search->gain_min, .column = c, .bin = (uint8_t)b,
-				.kind = is_larger ? MMQ_NODE_LESS_SECOND : MMQ_NODE_LESS_FIRST,
-				.first_sum = is_larger ? search->total - less : less };
-		}
-		if (missing == 0)
-			continue;
-		gain = gain_of(search, less + missing, search->l2);
-		if (gain > search->gain_min + best->gain)
-			*best = (struct mmq_split){ .gain = gain - search->gain_min, .column = c, .bin = (uint8_t)b, .kind = MMQ_NODE_LESS_SECOND,
-				.first_sum = search->total - less - missing };
+		sums[n] = less;
+		place[n] = (uint8_t)b;
+		n += bin[b] != 0;
 	}
+	if (mmq_scan_best(&search->scan, sums, n, 0, &search->best, &at)) {
+		/* Where no row is missing, missing rows of the future go with the majority. */
+		bool is_larger = missing == 0 && 2 * mmq_packed_h(sums[at]) >= mmq_packed_h(total);
+		*best = (struct mmq_split){ .column = c, .bin = place[at], .kind = is_larger ? MMQ_NODE_LESS_SECOND : MMQ_NODE_LESS_FIRST,
+			.first_sum = is_larger ? total - sums[at] : sums[at] };
+	}
+	if (missing != 0 && mmq_scan_best(&search->scan, sums, n, missing, &search->best, &at))
+		*best = (struct mmq_split){ .column = c, .bin = place[at], .kind = MMQ_NODE_LESS_SECOND, .first_sum = total - sums[at] - missing };
 }
 
 static void
-take_set(struct mmq_split *best, const struct search *search, uint32_t c, double gain, int64_t sum, bool is_set)
+take_set(struct mmq_split *best, struct search *search, uint32_t c, double gain, int64_t sum, bool is_set)
 {
-	*best = (struct mmq_split){ .gain = gain - search->gain_min, .column = c, .kind = MMQ_NODE_CATEGORY, .is_set = is_set, .first_sum = sum };
+	search->best = gain;
+	*best = (struct mmq_split){ .column = c, .kind = MMQ_NODE_CATEGORY, .is_set = is_set, .first_sum = sum };
 }
 
 static void
-search_one_hot(const struct search *search, uint32_t c, const int64_t *bin, struct mmq_split *best)
+search_one_hot(struct search *search, uint32_t c, const int64_t *bin, struct mmq_split *best)
 {
 	for (uint32_t b = 0; b < search->hist->bins->columns[c].bins; b++) {
-		double gain = gain_of(search, bin[b], search->l2);
-		if (gain > search->gain_min + best->gain) {
+		double gain = mmq_scan_gain(&search->scan, bin[b]);
+		if (gain > search->best) {
 			take_set(best, search, c, gain, bin[b], false);
 			best->set.has[b / 8] = (uint8_t)(1u << b % 8);
 		}
@@ -97,15 +70,17 @@ compare_ranked(const void *a_p, const void *b_p)
 
 /* Prefixes, from either end, of the categories in the order of G / (H + cat_smooth) (Fisher 1958). */
 static void
-search_sets(const struct search *search, uint32_t c, const int64_t *bin, struct mmq_split *best)
+search_sets(struct search *search, uint32_t c, const int64_t *bin, struct mmq_split *best)
 {
 	const struct mmq_tree_options *options = search->options;
 	const struct mmq_hist *hist = search->hist;
 	struct ranked ranked[MMQ_TREE_BINS_MAX];
+	struct mmq_scan smooth = search->scan;
 	uint32_t n = 0;
+	smooth.l2 += options->cat_l2;
 	for (uint32_t b = 0; b < hist->bins->columns[c].bins; b++) {
 		double h = mmq_packed_h(bin[b]);
-		if (h * search->per_h >= options->cat_smooth && h > 0)
+		if (h * search->scan.per_h >= options->cat_smooth && h > 0)
 			ranked[n++] = (struct ranked){ mmq_packed_g(bin[b]) * hist->g_unit / (h * hist->h_unit + options->cat_smooth), b };
 	}
 	qsort(ranked, n, sizeof(ranked[0]), compare_ranked);
@@ -116,16 +91,16 @@ search_sets(const struct search *search, uint32_t c, const int64_t *bin, struct 
 		for (uint32_t k = 0; k < n && k < most; k++) {
 			uint32_t b = ranked[from_end ? n - 1 - k : k].bin;
 			sum += bin[b];
-			group += mmq_packed_h(bin[b]) * search->per_h;
-			if (search->rows - mmq_packed_h(sum) * search->per_h < options->cat_group_min)
+			group += mmq_packed_h(bin[b]) * search->scan.per_h;
+			if (search->rows - mmq_packed_h(sum) * search->scan.per_h < options->cat_group_min)
 				break;
 			if (group < options->cat_group_min)
 				continue;
-			double gain = gain_of(search, sum, search->l2 + options->cat_l2);
+			double gain = mmq_scan_gain(&smooth, sum);
 			if (gain < 0)
 				continue;
 			group = 0;
-			if (gain <= search->gain_min + best->gain)
+			if (gain <= search->best)
 				continue;
 			take_set(best, search, c, gain, sum, true);
 			for (uint32_t j = 0; j <= k; j++) {
@@ -136,30 +111,66 @@ search_sets(const struct search *search, uint32_t c, const int64_t *bin, struct 
 	}
 }
 
+enum { CHUNK = 32, PARALLEL_BINS = 16384 };
+
+struct chunks {
+	struct search search;
+	const uint8_t *columns_on;
+	const int64_t *leaf;
+	struct mmq_split *best;  /* (chunks) */
+	double *gain;            /* (chunks) */
+};
+
+static void
+search_chunk(void *arg, size_t chunk, unsigned thread)
+{
+	const struct chunks *chunks = arg;
+	struct search search = chunks->search;
+	const struct mmq_tree_bins *bins = search.hist->bins;
+	struct mmq_split best = { 0 };
+	uint32_t end = (uint32_t)(chunk + 1) * CHUNK < bins->columns_count ? (uint32_t)(chunk + 1) * CHUNK : bins->columns_count;
+	(void)thread;
+	for (uint32_t c = (uint32_t)chunk * CHUNK; c < end; c++) {
+		const int64_t *bin = chunks->leaf + bins->offset[c];
+		if (!chunks->columns_on[c])
+			continue;
+		if (!bins->columns[c].is_category)
+			search_numeric(&search, c, bin, &best);
+		else if (bins->columns[c].bins <= search.options->cat_onehot_max)
+			search_one_hot(&search, c, bin, &best);
+		else
+			search_sets(&search, c, bin, &best);
+	}
+	chunks->best[chunk] = best;
+	chunks->gain[chunk] = search.best;
+}
+
 void
 mmq_split_search(const struct mmq_tree_options *options, const struct mmq_hist *hist, const uint8_t *columns_on, const int64_t *leaf,
     int64_t total, size_t count, struct mmq_split *best)
 {
-	const struct mmq_tree_bins *bins = hist->bins;
-	double h = mmq_packed_h(total), g = soften(mmq_packed_g(total) * hist->g_unit, options->l1);
-	struct search search = { .options = options, .hist = hist, .total = total, .l2 = options->l2, .rows = (double)count };
+	double h = mmq_packed_h(total), g = mmq_soften(mmq_packed_g(total) * hist->g_unit, options->l1);
+	size_t chunks_count = (hist->bins->columns_count + CHUNK - 1) / CHUNK;
+	struct chunks chunks = { .columns_on = columns_on, .leaf = leaf, .search = { .options = options, .hist = hist, .rows = (double)count } };
 
 	*best = (struct mmq_split){ 0 };
-	if (h == 0 || count < 2 * (size_t)options->min_data)
+	if (h == 0 || count < 2 * (size_t)options->min_data || chunks_count == 0)
 		return;
-	search.per_h = (double)count / h;
+	chunks.search.scan = (struct mmq_scan){ .total = total, .g_unit = hist->g_unit, .h_unit = hist->h_unit, .l1 = options->l1, .l2 = options->l2,
+		.per_h = (double)count / h, .rows_min = options->min_data, .h_min = options->min_hessian };
 	double parent = g * g / (h * hist->h_unit + options->l2);
 	/* The small factor keeps rounding from looking like a gain where every value is the same. */
-	search.gain_min = parent * (1 + 1e-10) + options->min_gain;
-	for (uint32_t c = 0; c < bins->columns_count; c++) {
-		const int64_t *bin = leaf + bins->offset[c];
-		if (!columns_on[c])
-			continue;
-		if (!bins->columns[c].is_category)
-			search_numeric(&search, c, bin, best);
-		else if (bins->columns[c].bins <= options->cat_onehot_max)
-			search_one_hot(&search, c, bin, best);
-		else
-			search_sets(&search, c, bin, best);
+	double least = chunks.search.best = parent * (1 + 1e-10) + options->min_gain, top = least;
+	chunks.best = mmq_array(chunks_count, sizeof(*chunks.best));
+	chunks.gain = mmq_array(chunks_count, sizeof(*chunks.gain));
+	mmq_pool_run(hist->size >= PARALLEL_BINS ? hist->pool : NULL, chunks_count, search_chunk, &chunks);
+	for (size_t k = 0; k < chunks_count; k++) {
+		if (chunks.gain[k] > top) {
+			top = chunks.gain[k];
+			*best = chunks.best[k];
+			best->gain = top - least;
+		}
 	}
+	free(chunks.best);
+	free(chunks.gain);
 }

@@ -1,0 +1,121 @@
+/* scan.c: the best place to cut a list of prefix sums in two, four places at a time.
+ *
+ * Gain of a side: T(G)^2 / (H + l2), T the soft threshold by l1 (Chen and Guestrin 2016, eq. 7). Both paths do the same operations in
+ * the same order, so they choose the same place with the same gain; ties go to the first place. */
+#include "engine/tree/scan.h"
+
+#include "math/cpu.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+double
+mmq_scan_gain(const struct mmq_scan *scan, int64_t one)
+{
+	int64_t other = scan->total - one;
+	double h1 = mmq_packed_h(one), h2 = mmq_packed_h(other);
+	if (!(h1 * scan->per_h + 0.5 >= scan->rows_min) || !(h2 * scan->per_h + 0.5 >= scan->rows_min) || h1 == 0 || h2 == 0)
+		return -1;
+	h1 *= scan->h_unit;
+	h2 *= scan->h_unit;
+	if (h1 < scan->h_min || h2 < scan->h_min)
+		return -1;
+	double g1 = mmq_soften(mmq_packed_g(one) * scan->g_unit, scan->l1), g2 = mmq_soften(mmq_packed_g(other) * scan->g_unit, scan->l1);
+	h1 += scan->l2;
+	h2 += scan->l2;
+	return (g1 * g1 * h2 + g2 * g2 * h1) / (h1 * h2);
+}
+
+/* Places [from, count), the best so far in *best and its place in *at. */
+static void
+scan_portable(const struct mmq_scan *scan, const int64_t *sums, uint32_t from, uint32_t count, int64_t add, double *best, uint32_t *at)
+{
+	for (uint32_t k = from; k < count; k++) {
+		double gain = mmq_scan_gain(scan, sums[k] + add);
+		if (gain > *best) {
+			*best = gain;
+			*at = k;
+		}
+	}
+}
+
+#if defined(__x86_64__)
+/* The unsigned low and the signed high halves of four numbers, as doubles. */
+__attribute__((target("avx2,fma"))) static inline __m256d
+low_halves(__m256i v)
+{
+	const __m256i magic = _mm256_set1_epi64x(0x4330000000000000);  /* 2^52 */
+	__m256i bits = _mm256_or_si256(_mm256_and_si256(v, _mm256_set1_epi64x(0xffffffff)), magic);
+	return _mm256_sub_pd(_mm256_castsi256_pd(bits), _mm256_castsi256_pd(magic));
+}
+
+__attribute__((target("avx2,fma"))) static inline __m256d
+high_halves(__m256i v)
+{
+	__m256i order = _mm256_setr_epi32(1, 3, 5, 7, 1, 3, 5, 7);
+	return _mm256_cvtepi32_pd(_mm256_castsi256_si128(_mm256_permutevar8x32_epi32(v, order)));
+}
+
+__attribute__((target("avx2,fma"))) static inline __m256d
+soften4(__m256d g, __m256d l1)
+{
+	const __m256d sign = _mm256_set1_pd(-0.0);
+	__m256d size = _mm256_max_pd(_mm256_sub_pd(_mm256_andnot_pd(sign, g), l1), _mm256_setzero_pd());
+	return _mm256_or_pd(size, _mm256_and_pd(sign, g));
+}
+
+__attribute__((target("avx2,fma"))) static uint32_t
+scan_avx2(const struct mmq_scan *scan, const int64_t *sums, uint32_t count, int64_t add, double *best, uint32_t *at)
+{
+	const __m256d per_h = _mm256_set1_pd(scan->per_h), rows_min = _mm256_set1_pd(scan->rows_min), half = _mm256_set1_pd(0.5);
+	const __m256d g_unit = _mm256_set1_pd(scan->g_unit), h_unit = _mm256_set1_pd(scan->h_unit), h_min = _mm256_set1_pd(scan->h_min);
+	const __m256d l1 = _mm256_set1_pd(scan->l1), l2 = _mm256_set1_pd(scan->l2), zero = _mm256_setzero_pd();
+	const __m256i total = _mm256_set1_epi64x(scan->total), added = _mm256_set1_epi64x(add);
+	__m256d top = _mm256_set1_pd(*best), place = zero, now = _mm256_setr_pd(0, 1, 2, 3);
+	uint32_t k = 0;
+	for (; k + 4 <= count; k += 4, now = _mm256_add_pd(now, _mm256_set1_pd(4))) {
+		__m256i one = _mm256_add_epi64(_mm256_loadu_si256((const __m256i *)(sums + k)), added), other = _mm256_sub_epi64(total, one);
+		__m256d h1 = low_halves(one), h2 = low_halves(other);
+		__m256d is_good = _mm256_and_pd(_mm256_cmp_pd(_mm256_add_pd(_mm256_mul_pd(h1, per_h), half), rows_min, _CMP_GE_OQ),
+		    _mm256_cmp_pd(_mm256_add_pd(_mm256_mul_pd(h2, per_h), half), rows_min, _CMP_GE_OQ));
+		is_good = _mm256_and_pd(is_good, _mm256_and_pd(_mm256_cmp_pd(h1, zero, _CMP_NEQ_OQ), _mm256_cmp_pd(h2, zero, _CMP_NEQ_OQ)));
+		h1 = _mm256_mul_pd(h1, h_unit);
+		h2 = _mm256_mul_pd(h2, h_unit);
+		is_good = _mm256_and_pd(is_good, _mm256_and_pd(_mm256_cmp_pd(h1, h_min, _CMP_GE_OQ), _mm256_cmp_pd(h2, h_min, _CMP_GE_OQ)));
+		if (_mm256_movemask_pd(is_good) == 0)
+			continue;
+		__m256d g1 = soften4(_mm256_mul_pd(high_halves(one), g_unit), l1), g2 = soften4(_mm256_mul_pd(high_halves(other), g_unit), l1);
+		h1 = _mm256_add_pd(h1, l2);
+		h2 = _mm256_add_pd(h2, l2);
+		__m256d above = _mm256_add_pd(_mm256_mul_pd(_mm256_mul_pd(g1, g1), h2), _mm256_mul_pd(_mm256_mul_pd(g2, g2), h1));
+		__m256d gain = _mm256_div_pd(above, _mm256_mul_pd(h1, h2));
+		__m256d is_better = _mm256_and_pd(is_good, _mm256_cmp_pd(gain, top, _CMP_GT_OQ));
+		top = _mm256_blendv_pd(top, gain, is_better);
+		place = _mm256_blendv_pd(place, now, is_better);
+	}
+	double tops[4], places[4], start = *best;
+	_mm256_storeu_pd(tops, top);
+	_mm256_storeu_pd(places, place);
+	for (int j = 0; j < 4; j++) {
+		if (tops[j] > *best || (tops[j] > start && tops[j] == *best && places[j] < *at)) {
+			*best = tops[j];
+			*at = (uint32_t)places[j];
+		}
+	}
+	return k;
+}
+#endif
+
+bool
+mmq_scan_best(const struct mmq_scan *scan, const int64_t *sums, uint32_t count, int64_t add, double *best, uint32_t *at)
+{
+	double before = *best;
+	uint32_t from = 0;
+#if defined(__x86_64__)
+	if (count >= 4 && mmq_cpu_has_avx2())
+		from = scan_avx2(scan, sums, count, add, best, at);
+#endif
+	scan_portable(scan, sums, from, count, add, best, at);
+	return *best > before;
+}
