@@ -35,6 +35,8 @@ void mmq_source_init(struct mmq_source *source);   /* default limits */
 void mmq_source_fini(struct mmq_source *source);
 /* The request's {file, format, options: {delimiter, names, width, labels}}; unknown keys are passed over. INVALID_ARGUMENT names the field. */
 int mmq_source_read(struct mmq_source *source, struct mmq_reader *map, struct mmq_err *err);
+/* The map `options` alone, as a request's `format_options` has it beside a payload. */
+int mmq_source_read_options(struct mmq_source *source, struct mmq_reader *map, struct mmq_err *err);
 
 /* Read source->file into frame (initialised, empty). folders: where files may be; realpath of both sides is compared.
  * PERMISSION_DENIED names the rule; NOT_FOUND; INVALID_ARGUMENT with file, line and column. hash_out may be NULL. */

@@ -97,13 +97,30 @@ read_option(struct mmq_source *source, const struct mmq_token *key, struct mmq_r
 	return 0;
 }
 
+int
+mmq_source_read_options(struct mmq_source *source, struct mmq_reader *in, struct mmq_err *err)
+{
+	struct mmq_token map, option;
+
+	if (mmq_read(in, &map) && map.type != MMQ_T_MAP)
+		return refuse(err, "options", "a map", &map);
+	for (uint32_t i = 0; in->why == NULL && i < map.size && mmq_read(in, &option); i++)
+		if (read_option(source, &option, in, err) == -1)
+			return -1;
+	return in->why == NULL ? 0 : mmq_err_set(err, MMQ_INVALID_ARGUMENT, "options: not readable: %s", in->why);
+}
+
 static int
 read_key(struct mmq_source *source, const struct mmq_token *key, struct mmq_reader *in, struct mmq_err *err)
 {
 	struct mmq_reader at = *in;
-	struct mmq_token token, option;
+	struct mmq_token token;
 
-	if (!mmq_read_skip(in) || !mmq_read(&at, &token))
+	if (!mmq_read_skip(in))
+		return 0;
+	if (mmq_read_is(key, "options"))
+		return mmq_source_read_options(source, &at, err);
+	if (!mmq_read(&at, &token))
 		return 0;
 	if (mmq_read_is(key, "file"))
 		return read_text(&source->file, "file", PATH_BYTES_MAX, &token, err);
@@ -112,12 +129,6 @@ read_key(struct mmq_source *source, const struct mmq_token *key, struct mmq_read
 		if (format == -1)
 			return refuse(err, "format", "auto, csv, libsvm, idx, npy or jsonl", &token);
 		source->format = (enum mmq_format)format;
-	} else if (mmq_read_is(key, "options")) {
-		if (token.type != MMQ_T_MAP)
-			return refuse(err, "options", "a map", &token);
-		for (uint32_t i = 0; i < token.size && mmq_read(&at, &option); i++)
-			if (read_option(source, &option, &at, err) == -1)
-				return -1;
 	}
 	return 0;
 }
