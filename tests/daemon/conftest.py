@@ -25,7 +25,7 @@ def home():
 
 @pytest.fixture
 def broker(home):
-    broker = Broker(home, "--lease-ms", "1000", "--heartbeat-ms", "200", "--adoption-ms", "300")
+    broker = Broker(home, "--lease-ms", "1000", "--heartbeat-ms", "200", "--adoption-ms", "3000")
     broker.start()
     yield broker
     broker.kill()
