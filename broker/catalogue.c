@@ -215,7 +215,7 @@ core_on_catalogue(struct mmq_core *core, const struct mmq_core_event *event)
 		return;
 	}
 	is_store = worker->kind != MMQ_WORKER_PREDICTOR;
-	worker->heard_us = core->now_us;
+	core_worker_hear(core, worker);
 	if (!is_store && core->store_catalogue)
 		return;
 	core->has_catalogue = true;

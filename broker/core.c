@@ -19,7 +19,7 @@ mmq_core_limits_default(struct mmq_core_limits *limits)
 		.lanes_max = 10000, .tenants_max = 1000, .waiters_max = 10000, .workers_max = 256, .window_max = 1024,
 		.models_max = 20000, .topics_max = 50000, .strikes_max = 3, .version_strikes_max = 3,
 		.pack_count = 64, .pack_bytes = 65536, .pack_body_bytes = 4096, .alone_bytes = 262144, .ahead_us = 300,
-		.heartbeat_ms = 500, .lease_ms = 5000, .adoption_ms = 10000, .ageing_ms = 2000,
+		.heartbeat_ms = 500, .lease_ms = 5000, .stall_ms = 1800000, .adoption_ms = 10000, .ageing_ms = 2000,
 		.deadline_predict_ms = 30000, .wait_ms = 30000, .retention_ms = 604800000,
 	};
 #define FILL(name) if (limits->name == 0) limits->name = defaults.name
@@ -29,7 +29,7 @@ mmq_core_limits_default(struct mmq_core_limits *limits)
 	FILL(journal_inflight_max); FILL(heads_lane_max); FILL(body_keep_bytes); FILL(lanes_max); FILL(tenants_max);
 	FILL(waiters_max); FILL(workers_max); FILL(window_max); FILL(models_max); FILL(topics_max); FILL(strikes_max);
 	FILL(version_strikes_max); FILL(pack_count); FILL(pack_bytes); FILL(pack_body_bytes); FILL(alone_bytes); FILL(ahead_us);
-	FILL(heartbeat_ms); FILL(lease_ms); FILL(adoption_ms); FILL(ageing_ms); FILL(deadline_predict_ms); FILL(wait_ms);
+	FILL(heartbeat_ms); FILL(lease_ms); FILL(stall_ms); FILL(adoption_ms); FILL(ageing_ms); FILL(deadline_predict_ms); FILL(wait_ms);
 	FILL(retention_ms);
 #undef FILL
 }
@@ -285,11 +285,14 @@ static void
 drain_rate_update(struct mmq_core *core)
 {
 	uint64_t ended = core->status.counters.answered;
-	double seconds = (double)(core->now_us - core->drained_us) / 1e6;
+	double seconds = (double)(core->now_us - core->drained_us) / 1e6, now_per_s;
 
-	if (seconds < 0.1)
+	if (core->requests == 0 && ended == core->drained_count) /* time without work says nothing of the rate */
+		core->drained_us = core->now_us;
+	if (seconds < 0.1 || core->drained_us == core->now_us)
 		return;
-	core->drained_per_s += (1 - 1 / (1 + seconds)) * ((double)(ended - core->drained_count) / seconds - core->drained_per_s);
+	now_per_s = (double)(ended - core->drained_count) / seconds;
+	core->drained_per_s += (core->drained_per_s == 0 ? 1 : 1 - 1 / (1 + seconds)) * (now_per_s - core->drained_per_s);
 	core->drained_count = ended;
 	core->drained_us = core->now_us;
 }

@@ -48,6 +48,7 @@ struct mmq_core_limits {
 	uint32_t alone_bytes;               /* 256 KiB: a request above this goes alone, on at most half of the workers */
 	uint32_t ahead_us;                  /* 300: estimated work handed to one worker ahead */
 	uint32_t heartbeat_ms, lease_ms;    /* 500, 5000 */
+	uint32_t stall_ms;                  /* 1800000: a training without progress for this long is taken from its trainer, which is a strike */
 	uint32_t adoption_ms;               /* 10000: after a start, held trainings wait this long for their worker to come back */
 	uint32_t ageing_ms;                 /* 2000: waiting this long is worth one step of priority */
 	uint32_t deadline_predict_ms;       /* 30000 */
@@ -144,7 +145,7 @@ enum mmq_action_kind {
 	MMQ_DO_WORK,         /* work: one message to worker `route` */
 	MMQ_DO_WELCOME,      /* welcome: to `route` */
 	MMQ_DO_ECHO,         /* number: the n of the heartbeat. Also sent unasked (n 0) to find out whether a silent worker is dead */
-	MMQ_DO_WHO,          /* to `route`: say hello */
+	MMQ_DO_WHO,          /* to `route`: say hello. The shell may forget the route */
 	MMQ_DO_DRAIN_WORKER, /* to `route` */
 	MMQ_DO_BYE,          /* to `route`: refused or expelled: code, message. The shell may forget the route */
 	MMQ_DO_CANCEL_WORK,  /* to `route`: lease, code */

@@ -123,7 +123,7 @@ struct core_worker {
 	uint64_t pid, rows, items;
 	uint32_t window[MMQ_WORK_KINDS], held[MMQ_WORK_KINDS], held_all;
 	int64_t load_us, heard_us, blocked_us;
-	bool draining, solo, reserved;      /* solo: a request is alone on it; reserved: takes nothing until idle, for such a one */
+	bool draining, solo, reserved, doubtful; /* doubtful: lost a lease by silence and was not heard since; solo: a request is alone on it; reserved: takes nothing until idle, for such a one */
 };
 
 struct core_lease {
@@ -133,7 +133,7 @@ struct core_lease {
 	struct core_request *request;       /* NULL: it ended otherwise; the worker's place is still taken */
 	enum mmq_work_kind kind;
 	bool solo, suspect, kept;           /* kept: named by the HELLO being read */
-	int64_t until_us;
+	int64_t until_us, moved_us;         /* moved: when it last showed progress */
 	uint32_t estimate_us;
 };
 
@@ -340,6 +340,7 @@ void core_on_hello(struct mmq_core *core, const struct mmq_core_event *event);
 void core_on_heartbeat(struct mmq_core *core, const struct mmq_core_event *event);
 void core_on_ready(struct mmq_core *core, const struct mmq_core_event *event);
 void core_worker_timer(struct mmq_core *core, struct core_worker *worker);
+void core_worker_hear(struct mmq_core *core, struct core_worker *worker);              /* it has just said something */
 void core_worker_lost(struct mmq_core *core, struct core_worker *worker, bool crash);
 void core_worker_fini(struct mmq_core *core);
 

@@ -14,7 +14,7 @@ serves(const struct core_worker *worker, enum mmq_work_kind kind)
 static bool
 is_open(const struct mmq_core *core, const struct core_worker *worker, enum mmq_work_kind kind)
 {
-	if (worker->draining || worker->blocked_us > core->now_us || !serves(worker, kind))
+	if (worker->draining || worker->doubtful || worker->blocked_us > core->now_us || !serves(worker, kind))
 		return false;
 	if (kind == MMQ_WORK_TRAIN)
 		return worker->held[kind] == 0;
@@ -199,7 +199,7 @@ worker_alone(struct mmq_core *core, const struct core_request *request)
 		return NULL;
 	for (at = core->workers.next; at != &core->workers; at = at->next) {
 		struct core_worker *worker = OF(struct core_worker, node, at);
-		if (worker->draining || worker->solo || worker->blocked_us > core->now_us || worker->window[MMQ_WORK_PREDICT] == 0)
+		if (worker->draining || worker->doubtful || worker->solo || worker->blocked_us > core->now_us || worker->window[MMQ_WORK_PREDICT] == 0)
 			continue;
 		if (worker->held_all == 0)
 			return worker;

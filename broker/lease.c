@@ -25,6 +25,7 @@ core_lease_new(struct mmq_core *core, struct core_worker *worker, struct core_re
 	lease->suspect = request->suspect;
 	lease->estimate_us = request->estimate_us;
 	lease->until_us = core->now_us + (int64_t)core->limits.lease_ms * US_PER_MS;
+	lease->moved_us = core->now_us;
 	core_list_add(&worker->leases, &lease->node);
 	core_table_put(&core->leases, lease_hash(core, name), lease);
 	worker->held[lease->kind]++;
@@ -160,7 +161,7 @@ lease_of(struct mmq_core *core, const struct mmq_core_event *event, const struct
 		core_act(core, MMQ_DO_WHO)->route = event->route;
 		return NULL;
 	}
-	worker->heard_us = core->now_us;
+	core_worker_hear(core, worker);
 	return core_lease_find(core, worker, name);
 }
 
@@ -229,6 +230,7 @@ core_on_progress(struct mmq_core *core, const struct mmq_core_event *event)
 		core_free_body(core, &body);
 		return;
 	}
+	lease->moved_us = core->now_us;
 	core_free_body(core, &request->progress);
 	request->progress = body;
 	if (event->progress.checkpoint > request->checkpoint) {

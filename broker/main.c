@@ -21,6 +21,7 @@ static const struct mmq_option options[] = {
 	{ "drain-ms", MMQ_OPTION_COUNT, AT(drain_ms), "10000", 0, 86400000, 0, "after TERM, finish what is held for at most this long" },
 	{ "heartbeat-ms", MMQ_OPTION_COUNT, AT(heartbeat_ms), "500", 10, 60000, MMQ_OPTION_RELOAD, "how often workers are to be heard" },
 	{ "lease-ms", MMQ_OPTION_COUNT, AT(lease_ms), "5000", 20, 600000, MMQ_OPTION_RELOAD, "a worker that is silent for this long loses what it holds" },
+	{ "stall-ms", MMQ_OPTION_COUNT, AT(stall_ms), "1800000", 20, 2000000000, MMQ_OPTION_RELOAD, "a training without progress for this long is taken from its trainer" },
 	{ "adoption-ms", MMQ_OPTION_COUNT, AT(adoption_ms), "10000", 1, 600000, 0, "after a start, how long held trainings wait for their worker" },
 	{ "requests-max", MMQ_OPTION_COUNT, AT(requests_max), "100000", 1, 100000000, MMQ_OPTION_RELOAD, "requests held in memory" },
 	{ "bytes-max", MMQ_OPTION_BYTES, AT(bytes_max), "256M", 65536, INT64_C(1) << 40, MMQ_OPTION_RELOAD, "bytes of requests held in memory" },

@@ -62,6 +62,7 @@ limits_fill(const struct shell_options *options, struct mmq_core_limits *limits)
 		.requests_priority_max = (uint32_t)options->requests_priority_max, .bytes_priority_max = (uint64_t)options->bytes_priority_max,
 		.durable_max = (uint32_t)options->durable_max,
 		.heartbeat_ms = (uint32_t)options->heartbeat_ms, .lease_ms = (uint32_t)options->lease_ms, .adoption_ms = (uint32_t)options->adoption_ms,
+		.stall_ms = (uint32_t)options->stall_ms,
 		.strikes_max = (uint32_t)options->strikes_max, .retention_ms = (uint32_t)(options->retention_hours * 3600 * 1000),
 	};
 }
@@ -103,7 +104,7 @@ core_start(struct shell *shell)
 static int
 socket_open(struct shell *shell, enum shell_socket which, int type, int64_t bytes_max, void **socket_out, struct mmq_err *err)
 {
-	int on = 1, linger_ms = 500, handshake_ms = 5000;
+	int on = 1, linger_ms = 500, handshake_ms = 5000, backlog = 1024;
 	char bound[512];
 	size_t size = sizeof bound;
 	void *socket = *socket_out = zmq_socket(shell->context, type);
@@ -113,6 +114,7 @@ socket_open(struct shell *shell, enum shell_socket which, int type, int64_t byte
 	if (type == ZMQ_ROUTER)
 		zmq_setsockopt(socket, ZMQ_ROUTER_MANDATORY, &on, sizeof on);
 	zmq_setsockopt(socket, ZMQ_LINGER, &linger_ms, sizeof linger_ms);
+	zmq_setsockopt(socket, ZMQ_BACKLOG, &backlog, sizeof backlog);
 	zmq_setsockopt(socket, ZMQ_HANDSHAKE_IVL, &handshake_ms, sizeof handshake_ms);
 	zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &bytes_max, sizeof bytes_max);
 	if (shell->has_keys && strncmp(shell->home.endpoint[which], "tcp:", 4) == 0 && mmq_zap_protect(&shell->zap, socket, which, err) == -1)
@@ -453,7 +455,7 @@ mmq_shell_loop(void *self, struct mmq_err *err)
 		if (items[1].fd == -1)
 			items[1] = (zmq_pollitem_t){ .fd = mmq_signal_fd(), .events = ZMQ_POLLIN };
 		mmq_core_status(shell->core, &status);
-		if (status.bytes >= (uint64_t)shell->options.bytes_max)
+		if (status.bytes >= PUSH_SHARE(shell->options.bytes_max))
 			items[4].events = 0;
 		if (zmq_poll(items, shell->has_keys ? 7 : 6, sleep_ms(shell, mail_waits)) == -1 && errno != EINTR)
 			return mmq_err_set(err, MMQ_UNAVAILABLE, "poll: %s", zmq_strerror(errno));

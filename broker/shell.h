@@ -21,11 +21,14 @@
 
 enum { SHELL_BURST = 128, SHELL_COPY_MAX = 16384, SHELL_SINK_BYTES_MAX = 65536, SHELL_BATCH_MAX = 1024 };
 
+/* Pushed requests are read until this share of the memory for bodies is used: their senders wait before anyone is refused. */
+#define PUSH_SHARE(bytes_max) ((uint64_t)(bytes_max) / 8 * 7)
+
 struct shell_options {
 	char *home, *given[SHELL_SOCKETS], *keys, *journal;
 	int64_t message_bytes_max, work_bytes_max, peers_max, io_threads;
 	int64_t outbox_bytes_max, outbox_bytes_each, outbox_ttl_ms, drain_ms;
-	int64_t heartbeat_ms, lease_ms, adoption_ms, requests_max, bytes_max, requests_tenant_max, bytes_tenant_max, requests_client_max,
+	int64_t heartbeat_ms, lease_ms, stall_ms, adoption_ms, requests_max, bytes_max, requests_tenant_max, bytes_tenant_max, requests_client_max,
 	    bytes_client_max, requests_model_max, bytes_model_max, requests_priority_max, bytes_priority_max, strikes_max, retention_hours, durable_max, disk_free_min;
 };
 

@@ -218,7 +218,7 @@ mmq_shell_publish_read(struct shell *shell)
 
 	/* Pushed requests wait in their senders while the memory for bodies is used up. */
 	mmq_core_status(shell->core, &status);
-	if (status.bytes >= (uint64_t)shell->options.bytes_max)
+	if (status.bytes >= PUSH_SHARE(shell->options.bytes_max))
 		return;
 	for (int burst = 0; burst < SHELL_BURST && mmq_shell_receive(shell->publish, parts, PARTS_MAX, &count) == 0; burst++) {
 		const char *tenant = tenant_of(shell, &parts[0], SHELL_PUBLISH);

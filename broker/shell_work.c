@@ -357,7 +357,7 @@ mmq_shell_work_act(struct shell *shell, const struct mmq_core_action *action)
 	default: return;
 	}
 	sent = frame_send(shell, action->route, buf);
-	if (action->kind == MMQ_DO_BYE)
+	if (action->kind == MMQ_DO_BYE || action->kind == MMQ_DO_WHO)
 		worker_forget(shell, action->route);
 	else if (sent == ROUTE_GONE && mmq_routes_find(&shell->workers, action->route) != NULL) {
 		mmq_shell_news(shell, MMQ_ON_GONE, action->route, NULL, 0);

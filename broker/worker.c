@@ -145,7 +145,7 @@ core_on_hello(struct mmq_core *core, const struct mmq_core_event *event)
 
 	if (worker == NULL)
 		return;
-	worker->heard_us = core->now_us;
+	core_worker_hear(core, worker);
 	window_set(core, worker, event->hello.window);
 	keep = mmq_arena_get(&core->scratch, (event->hello.held_count + 1) * sizeof *keep);
 	for (at = worker->leases.next; at != &worker->leases; at = at->next)
@@ -176,6 +176,13 @@ core_on_hello(struct mmq_core *core, const struct mmq_core_event *event)
 	welcome->welcome.lease_ms = core->limits.lease_ms;
 }
 
+void
+core_worker_hear(struct mmq_core *core, struct core_worker *worker)
+{
+	worker->heard_us = core->now_us;
+	worker->doubtful = false;
+}
+
 static struct core_worker *
 worker_heard(struct mmq_core *core, const struct mmq_core_event *event)
 {
@@ -184,7 +191,7 @@ worker_heard(struct mmq_core *core, const struct mmq_core_event *event)
 	if (worker == NULL)
 		core_act(core, MMQ_DO_WHO)->route = event->route;
 	else
-		worker->heard_us = core->now_us;
+		core_worker_hear(core, worker);
 	return worker;
 }
 
@@ -221,15 +228,26 @@ core_on_heartbeat(struct mmq_core *core, const struct mmq_core_event *event)
 	action->number = event->held.n;
 }
 
+/* A worker that was only paused or cut off comes back by saying hello; what it held is with others by then. */
 static void
 worker_expel(struct mmq_core *core, struct core_worker *worker)
 {
-	struct mmq_core_action *bye = core_act(core, MMQ_DO_BYE);
-
-	bye->route = worker->route;
-	bye->bye.code = MMQ_UNAVAILABLE;
-	bye->bye.message = "silent for a whole lease; say hello again";
+	core_act(core, MMQ_DO_WHO)->route = worker->route;
 	core_worker_lost(core, worker, false);
+}
+
+/* The heartbeats of a trainer come from another thread than its work: without progress for very long the work hangs. */
+static bool
+training_stalls(const struct mmq_core *core, const struct core_worker *worker)
+{
+	const struct core_node *at;
+
+	for (at = worker->leases.next; worker->held[MMQ_WORK_TRAIN] > 0 && at != &worker->leases; at = at->next) {
+		const struct core_lease *lease = OF(const struct core_lease, node, at);
+		if (lease->kind == MMQ_WORK_TRAIN && lease->moved_us + (int64_t)core->limits.stall_ms * US_PER_MS <= core->now_us)
+			return true;
+	}
+	return false;
 }
 
 void
@@ -243,12 +261,21 @@ core_worker_timer(struct mmq_core *core, struct core_worker *worker)
 		worker_expel(core, worker);
 		return;
 	}
+	if (training_stalls(core, worker)) {
+		probe = core_act(core, MMQ_DO_BYE);
+		probe->route = worker->route;
+		probe->bye.code = MMQ_DEADLINE_EXCEEDED;
+		probe->bye.message = "the training shows no progress (stall_ms)";
+		core_worker_lost(core, worker, true);
+		return;
+	}
 	while (!core_list_is_empty(&worker->leases)) {
 		lease = OF(struct core_lease, node, worker->leases.next);
 		if (lease->until_us > core->now_us) {
 			due = lease->until_us < due ? lease->until_us : due;
 			break;
 		}
+		worker->doubtful = silent >= probe_us(core);
 		core_lease_lost(core, lease, false, false);
 	}
 	if (silent >= probe_us(core)) {
@@ -256,6 +283,8 @@ core_worker_timer(struct mmq_core *core, struct core_worker *worker)
 		probe->route = worker->route;
 		due = core->now_us + (int64_t)core->limits.heartbeat_ms * US_PER_MS;
 	}
+	if (worker->held[MMQ_WORK_TRAIN] > 0 && due > core->now_us + (int64_t)core->limits.stall_ms * US_PER_MS / 4)
+		due = core->now_us + (int64_t)core->limits.stall_ms * US_PER_MS / 4;
 	if (worker->blocked_us > core->now_us && worker->blocked_us < due)
 		due = worker->blocked_us;
 	core_heap_set(&core->timers, &worker->timer, due <= core->now_us ? core->now_us + US_PER_MS : due);
