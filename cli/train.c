@@ -84,7 +84,7 @@ put_setting(struct mmq_message *message, const char *engine, const char *setting
 	bool is_list = param != NULL ? param->type == MMQ_P_INTS || param->type == MMQ_P_NUMBERS : strpbrk(equals + 1, ",[") != NULL;
 	if (is_list)
 		put_list(message, key, equals + 1);
-	else if (param != NULL && param->type == MMQ_P_ENUM)
+	else if (param != NULL && (param->type == MMQ_P_ENUM || param->type == MMQ_P_TEXT))
 		mmq_message_text(message, key, equals + 1);
 	else
 		put_scalar(message, key, equals + 1);

@@ -61,8 +61,8 @@ static void
 put_param(struct mmq_buf *out, const struct mmq_param *param)
 {
 	static const char *const types[] = { [MMQ_P_BOOL] = "bool", [MMQ_P_INT] = "int", [MMQ_P_NUMBER] = "number", [MMQ_P_ENUM] = "enum",
-		[MMQ_P_NUMBER_OR_ENUM] = "number|enum", [MMQ_P_INTS] = "list of int", [MMQ_P_NUMBERS] = "list of number" };
-	bool has_range = param->type != MMQ_P_BOOL && param->type != MMQ_P_ENUM;
+		[MMQ_P_NUMBER_OR_ENUM] = "number|enum", [MMQ_P_INTS] = "list of int", [MMQ_P_NUMBERS] = "list of number", [MMQ_P_TEXT] = "text" };
+	bool has_range = param->type != MMQ_P_BOOL && param->type != MMQ_P_ENUM && param->type != MMQ_P_TEXT;
 	struct mmq_map map = mmq_map_begin(out);
 
 	mmq_map_text(&map, "name", param->name);

@@ -16,7 +16,7 @@
 #include "util/distance.h"
 #include "util/mem.h"
 
-enum { NAME_MAX_BYTES = 64, LIST_MAX = 64 };
+enum { NAME_MAX_BYTES = 64, LIST_MAX = 64, TEXT_MAX = 4096 };
 
 struct value {
 	bool is_set, is_number, boolean;
@@ -109,6 +109,9 @@ value_error(const struct mmq_param *param, const struct value *value, struct mmq
 	case MMQ_P_BOOL:
 		snprintf(want, sizeof(want), "true or false");
 		break;
+	case MMQ_P_TEXT:
+		snprintf(want, sizeof(want), "a text of up to %d bytes", TEXT_MAX);
+		break;
 	case MMQ_P_ENUM:
 		snprintf(want, sizeof(want), "%s", param->choices);
 		break;
@@ -149,7 +152,8 @@ take_number(const struct mmq_param *param, struct value *value, double number, s
 static int
 take_choice(const struct mmq_param *param, struct value *value, const char *text, size_t size, struct mmq_err *err)
 {
-	if ((param->type != MMQ_P_ENUM && param->type != MMQ_P_NUMBER_OR_ENUM) || !list_has(param->choices, '|', text, size)) {
+	bool is_text = param->type == MMQ_P_TEXT && size <= TEXT_MAX && memchr(text, '\0', size) == NULL;
+	if (!is_text && ((param->type != MMQ_P_ENUM && param->type != MMQ_P_NUMBER_OR_ENUM) || !list_has(param->choices, '|', text, size))) {
 		char got[64];
 		snprintf(got, sizeof(got), "'%.*s'", (int)(size < 48 ? size : 48), text);
 		return value_error(param, value, err, got);
@@ -186,7 +190,7 @@ take_text(const struct mmq_param *param, struct value *value, const char *text, 
 		value->boolean = yes;
 		return 0;
 	}
-	if (param->type != MMQ_P_ENUM && text_number(text, &number))
+	if (param->type != MMQ_P_ENUM && param->type != MMQ_P_TEXT && text_number(text, &number))
 		return take_number(param, value, number, err);
 	return take_choice(param, value, text, strlen(text), err);
 }
@@ -369,7 +373,7 @@ mmq_params_is_number(const struct mmq_params *params, const char *name)
 const char *
 mmq_params_choice(const struct mmq_params *params, const char *name)
 {
-	const struct value *value = value_of(params, name, 1u << MMQ_P_ENUM | 1u << MMQ_P_NUMBER_OR_ENUM);
+	const struct value *value = value_of(params, name, 1u << MMQ_P_ENUM | 1u << MMQ_P_TEXT | 1u << MMQ_P_NUMBER_OR_ENUM);
 	assert(value->choice != NULL && "a number was given: ask mmq_params_is_number first");
 	return value->choice;
 }

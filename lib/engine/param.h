@@ -20,6 +20,7 @@ enum mmq_param_type {
 	MMQ_P_NUMBER_OR_ENUM, /* e.g. gamma: a number, or scale|auto */
 	MMQ_P_INTS,           /* list of integers, e.g. hidden_layer_sizes */
 	MMQ_P_NUMBERS,        /* list of numbers */
+	MMQ_P_TEXT,           /* up to 4096 bytes; the engine reads them */
 };
 
 struct mmq_param {
@@ -46,7 +47,7 @@ bool mmq_params_bool(const struct mmq_params *params, const char *name);
 int64_t mmq_params_int(const struct mmq_params *params, const char *name);
 double mmq_params_number(const struct mmq_params *params, const char *name);
 bool mmq_params_is_number(const struct mmq_params *params, const char *name);          /* NUMBER_OR_ENUM given as a number */
-const char *mmq_params_choice(const struct mmq_params *params, const char *name);      /* ENUM, or NUMBER_OR_ENUM given as a word */
+const char *mmq_params_choice(const struct mmq_params *params, const char *name);      /* ENUM, TEXT, or NUMBER_OR_ENUM given as a word */
 const double *mmq_params_list(const struct mmq_params *params, const char *name, size_t *count_out);
 bool mmq_params_is_set(const struct mmq_params *params, const char *name);             /* given by the user, not the default */
 

@@ -1,4 +1,4 @@
-/* test_mlp.c: gradients by finite differences, the textbook's XOR, and what training promises. */
+/* test_mlp.c: the textbook's XOR, and what training promises. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,95 +10,8 @@
 #include <cmocka.h>
 
 #include "engine/engine.h"
-#include "engine/mlp/net.h"
 #include "math/rng.h"
 #include "util/mem.h"
-
-enum { ROWS = 12, COLS = 5 };
-
-static double
-loss_of(struct mmq_mlp_net *net, const struct mmq_mlp_rows *rows, struct mmq_mlp_work *work, float *gradient)
-{
-	double weight = 0.0;
-	return mmq_mlp_tile(net, rows, 0, ROWS, work, gradient, &weight);
-}
-
-/* All parameters of one network against central differences. */
-static void
-check_gradient(enum mmq_mlp_activation hidden, enum mmq_mlp_activation output, enum mmq_mlp_loss loss, uint32_t classes, bool is_sparse)
-{
-	struct mmq_mlp_net net = { .layers = 3, .widths = { COLS, 7, 4, classes == 0 || (classes == 2 && output == MMQ_MLP_LOGISTIC) ? 1 : classes },
-		.hidden = hidden, .output = output, .loss = loss };
-	struct mmq_rng rng = mmq_rng_stream(3, hidden, output);
-	float x[ROWS * COLS], weight[ROWS];
-	double y[ROWS];
-	uint32_t index[ROWS], col[ROWS * COLS];
-	uint64_t row_start[ROWS + 1] = { 0 };
-	for (size_t i = 0; i < ROWS * COLS; i++) {
-		x[i] = (float)mmq_rng_normal(&rng);
-		col[i] = (uint32_t)(i % COLS);
-	}
-	for (size_t i = 0; i < ROWS; i++) {
-		y[i] = classes == 0 ? mmq_rng_uniform(&rng) : (double)(i % classes);
-		weight[i] = (float)(0.5 + mmq_rng_uniform(&rng));
-		index[i] = (uint32_t)(ROWS - 1 - i);
-		row_start[i + 1] = row_start[i] + COLS;
-	}
-	struct mmq_dataset data = { .x = { .rows = ROWS, .cols = COLS, .dtype = MMQ_F32, .dense = x, .stride = COLS }, .y = y, .classes = classes };
-	if (is_sparse) {
-		data.x.dense = NULL;
-		data.x.row_start = row_start;
-		data.x.col = col;
-		data.x.value = x;
-	}
-	struct mmq_mlp_rows rows = { &data, index, weight };
-	struct mmq_mlp_work work;
-	assert_int_equal(mmq_mlp_shape(&net, NULL), 0);
-	assert_true(mmq_mlp_work_new(&work, &net, is_sparse));
-	net.params = mmq_aligned(net.params_count * sizeof(float));
-	float *gradient = mmq_aligned(net.params_count * sizeof(float));
-	for (size_t i = 0; i < net.params_count; i++)
-		net.params[i] = (float)(0.7 * mmq_rng_normal(&rng));
-	double start = loss_of(&net, &rows, &work, gradient);
-	size_t kinks = 0;
-	for (size_t i = 0; i < net.params_count; i++) {
-		float keep = net.params[i], step = 8e-3f;
-		net.params[i] = keep + step;
-		double up = loss_of(&net, &rows, &work, NULL);
-		net.params[i] = keep - step;
-		double down = loss_of(&net, &rows, &work, NULL);
-		net.params[i] = keep;
-		double slope = (up - down) / (2.0 * (double)step), bend = fabs(up + down - 2.0 * start) / (double)step;
-		double error = fabs(slope - (double)gradient[i]), allowed = 3e-3 * (1.0 + fabs(slope));
-		if (error > allowed && hidden == MMQ_MLP_RELU && error <= bend)
-			kinks++;   /* a unit switched on within the step: the slope there has two values */
-		else
-			assert_true(error <= allowed);
-	}
-	assert_true(kinks * 10 <= net.params_count);
-	free(net.params), free(gradient);
-	mmq_mlp_work_fini(&work);
-}
-
-static void
-test_gradients_equal_finite_differences(void **unused)
-{
-	(void)unused;
-	for (int hidden = MMQ_MLP_IDENTITY; hidden <= MMQ_MLP_RELU; hidden++) {
-		enum mmq_mlp_activation h = (enum mmq_mlp_activation)hidden;
-		for (int sparse = 0; sparse < 2; sparse++) {
-			check_gradient(h, MMQ_MLP_IDENTITY, MMQ_MLP_MSE, 0, sparse == 1);
-			check_gradient(h, MMQ_MLP_LOGISTIC, MMQ_MLP_MSE, 0, sparse == 1);
-			check_gradient(h, MMQ_MLP_LOGISTIC, MMQ_MLP_MSE, 2, sparse == 1);
-			check_gradient(h, MMQ_MLP_LOGISTIC, MMQ_MLP_CROSS_ENTROPY, 2, sparse == 1);
-			check_gradient(h, MMQ_MLP_LOGISTIC, MMQ_MLP_CROSS_ENTROPY, 4, sparse == 1);
-			check_gradient(h, MMQ_MLP_LOGISTIC, MMQ_MLP_MSE, 4, sparse == 1);
-			check_gradient(h, MMQ_MLP_SOFTMAX, MMQ_MLP_CROSS_ENTROPY, 4, sparse == 1);
-			check_gradient(h, MMQ_MLP_SOFTMAX, MMQ_MLP_MSE, 3, sparse == 1);
-			check_gradient(h, MMQ_MLP_SOFTMAX, MMQ_MLP_CROSS_ENTROPY, 2, sparse == 1);
-		}
-	}
-}
 
 static void *
 fit(const struct mmq_dataset *data, const struct mmq_dataset *valid, enum mmq_task task, uint64_t seed, struct mmq_pool *pool,
@@ -281,7 +194,6 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_gradients_equal_finite_differences),
 		cmocka_unit_test(test_xor_learns_as_in_the_textbook),
 		cmocka_unit_test(test_every_solver_and_schedule_learns_a_curve),
 		cmocka_unit_test(test_threads_do_not_change_a_bit_when_batches_are_cut),

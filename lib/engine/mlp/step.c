@@ -1,7 +1,7 @@
 /* step.c: one fused pass over parameters, moments and gradient per optimiser step.
  *
  * Adam: Kingma and Ba 2015, algorithm 1, with both bias corrections folded into the rate. SGD with momentum and Nesterov's variant
- * as scikit-learn writes it. Only add, multiply, divide and square root: the vector path gives the portable bits. */
+ * as scikit-learn writes it. AdamW: Loshchilov and Hutter 2019, algorithm 2. Only add, multiply, divide and square root: the vector path gives the portable bits. */
 #include <math.h>
 
 #include "engine/mlp/net.h"
@@ -12,7 +12,7 @@
 #endif
 
 struct coefficients {
-	float rate, momentum, b1, b2, c1, c2, epsilon, scale, decay;
+	float rate, momentum, b1, b2, c1, c2, epsilon, scale, decay, keep;   /* keep: share of w that decoupled decay leaves */
 };
 
 static inline void
@@ -21,7 +21,7 @@ adam_one(const struct coefficients *c, float *w, float *m, float *v, float sum)
 	float g = c->scale * sum + c->decay * *w;
 	*m = c->b1 * *m + c->c1 * g;
 	*v = c->b2 * *v + c->c2 * (g * g);
-	*w = *w - c->rate * *m / (sqrtf(*v) + c->epsilon);
+	*w = c->keep * *w - c->rate * *m / (sqrtf(*v) + c->epsilon);
 }
 
 static inline void
@@ -37,7 +37,7 @@ __attribute__((target("avx2"))) static size_t
 adam_avx2(const struct coefficients *c, float *w, float *m, float *v, const float *sum, size_t count)
 {
 	const __m256 rate = _mm256_set1_ps(c->rate), b1 = _mm256_set1_ps(c->b1), b2 = _mm256_set1_ps(c->b2), c1 = _mm256_set1_ps(c->c1),
-	    c2 = _mm256_set1_ps(c->c2), epsilon = _mm256_set1_ps(c->epsilon), scale = _mm256_set1_ps(c->scale),
+	    c2 = _mm256_set1_ps(c->c2), epsilon = _mm256_set1_ps(c->epsilon), scale = _mm256_set1_ps(c->scale), keep = _mm256_set1_ps(c->keep),
 	    decay = _mm256_set1_ps(c->decay);
 	size_t i = 0;
 	for (; i + 8 <= count; i += 8) {
@@ -48,7 +48,7 @@ adam_avx2(const struct coefficients *c, float *w, float *m, float *v, const floa
 		__m256 move = _mm256_div_ps(_mm256_mul_ps(rate, first), _mm256_add_ps(_mm256_sqrt_ps(second), epsilon));
 		_mm256_storeu_ps(m + i, first);
 		_mm256_storeu_ps(v + i, second);
-		_mm256_storeu_ps(w + i, _mm256_sub_ps(x, move));
+		_mm256_storeu_ps(w + i, _mm256_sub_ps(_mm256_mul_ps(keep, x), move));
 	}
 	return i;
 }
@@ -60,7 +60,8 @@ mmq_mlp_update(const struct mmq_mlp_step *step, float *params, float *first, flo
 {
 	const struct coefficients c = { (float)step->rate, (float)step->momentum, (float)step->beta_1, (float)step->beta_2,
 		(float)(1.0 - step->beta_1), (float)(1.0 - step->beta_2), (float)step->epsilon, (float)step->scale,
-		is_decayed ? (float)step->decay : 0.0f };
+		is_decayed && !step->is_decoupled ? (float)step->decay : 0.0f,
+		is_decayed && step->is_decoupled ? (float)(1.0 - step->decay) : 1.0f };
 	size_t i = 0;
 	if (!step->is_adam) {
 		for (; i < count; i++)

@@ -1,20 +1,18 @@
 /* train.c: epochs of minibatches.
  *
- * Key idea: a minibatch is cut into blocks that depend only on its size, each block fills its own gradient, and the blocks' gradients
- * are added in block order inside the optimiser's pass. So 1 and 8 threads give the same bits. The names, defaults and stopping rules are
- * scikit-learn's, with one difference: early stopping looks at the validation loss, not at accuracy. */
+ * The names, defaults and stopping rules are scikit-learn's, with one difference: early stopping looks at the validation loss, not at accuracy.
+ * The passes and the threads are room.c's; a step is taken piece by piece as soon as the piece's gradient is there, or, when gradients
+ * are clipped by their norm, after all of it is. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/mlp/net.h"
-#include "math/flush.h"
 #include "math/rng.h"
 #include "util/mem.h"
 
-enum { BLOCKS_MAX = 8, BLOCK_ROWS = 100, CHUNK = 16384 };
-static const double block_work_min = 5e5;    /* rows * parameters below which cutting a batch costs more than it brings */
 static const double report_work = 2e8;       /* rows * parameters between two looks at cancel: about 50 ms */
+static const double step_factor = 0.1, warm_start_share = 0.01;
 
 struct trainer {
 	struct mmq_mlp_net *net;
@@ -23,14 +21,12 @@ struct trainer {
 	size_t rows_count, valid_count, batch_rows;
 	uint32_t *index;                 /* (train rows): training part first, then a validation part if one was cut off */
 	float *weight;                   /* (train rows), mean 1; NULL: all 1 */
-	float *gradient, *first, *second, *good, *best;  /* gradient: (BLOCKS_MAX, params) */
-	struct mmq_mlp_work *work;       /* one per thread */
-	unsigned threads;
-	size_t blocks, batch_first, batch_count;         /* the minibatch at hand */
-	double block_loss[BLOCKS_MAX], block_weight[BLOCKS_MAX];
-	double *tile_loss, *tile_weight; /* validation */
+	float *gradient, *first, *second, *good, *best;
+	struct mmq_mlp_room *room;
 	struct mmq_mlp_step step;
-	double learning_rate, alpha;
+	double learning_rate, alpha, clip_norm, warmup_epochs, batch_weight;
+	const char *schedule;
+	int64_t epochs_max, step_epochs;
 	struct mmq_rng rng;
 };
 
@@ -44,41 +40,47 @@ batch_rows_of(const struct mmq_params *params, size_t rows)
 	return strcmp(mmq_params_choice(params, "batch_size"), "full") == 0 || rows < 200 ? rows : 200;
 }
 
-static size_t
-blocks_of(const struct mmq_mlp_net *net, size_t rows)
-{
-	size_t blocks = rows / BLOCK_ROWS;
-	if ((double)rows * (double)net->params_count < block_work_min || blocks < 1)
-		return 1;
-	return blocks < BLOCKS_MAX ? blocks : BLOCKS_MAX;
-}
-
-size_t
+double
 mmq_mlp_train_bytes(const struct mmq_mlp_net *net, const struct mmq_fit *fit)
 {
-	size_t blocks = blocks_of(net, batch_rows_of(fit->params, fit->train->x.rows)), widths = 0;
-	for (size_t k = 0; k <= net->layers; k++)
-		widths += net->widths[k];
-	return (blocks + 5) * net->params_count * sizeof(float) + fit->train->x.rows * 8 +
-	    mmq_pool_threads(fit->pool) * MMQ_MLP_TILE * (widths + 2 * net->width_max) * sizeof(float);
+	size_t rows = fit->train->x.rows;
+	return 6.0 * (double)(net->params_count + net->back_count) * sizeof(float) + (double)rows * 8.0 +
+	    mmq_mlp_room_bytes(net, batch_rows_of(fit->params, rows), mmq_pool_threads(fit->pool));
+}
+
+/* First weights into w (rows, cols). Bounds are per layer: Glorot and Bengio 2010; He et al. 2015. */
+static void
+init_layer(struct mmq_mlp_net *net, size_t k, const char *init, uint64_t seed)
+{
+	const struct mmq_mlp_layer *layer = &net->layer[k];
+	struct mmq_rng rng = mmq_rng_stream(seed, 1, k);
+	double window = layer->kind == MMQ_MLP_CONV ? (double)(layer->kernel[0] * layer->kernel[1]) : 1.0;
+	double factor = layer->activation == MMQ_MLP_LOGISTIC || (k + 1 == net->layers && k > 0 && net->layer[k - 1].activation == MMQ_MLP_LOGISTIC) ? 2.0 : 6.0;
+	double bound = sqrt(factor / ((double)layer->rows + window * (double)layer->cols));
+	bool is_normal = strcmp(init, "normal") == 0 || strcmp(init, "he") == 0, is_he = strcmp(init, "he") == 0;
+	if (strcmp(init, "uniform") == 0 || strcmp(init, "normal") == 0)
+		bound = 1.0;
+	else if (is_he)
+		bound = sqrt(2.0 / (double)layer->rows);
+	float *w = mmq_array(layer->rows * layer->cols, sizeof(*w));
+	for (size_t i = 0; i < layer->rows * layer->cols; i++)
+		w[i] = (float)(is_normal ? bound * mmq_rng_normal(&rng) : bound * (2.0 * mmq_rng_uniform(&rng) - 1.0));
+	mmq_dense_pack(net->params + layer->w_at, w, layer->rows, layer->cols);
+	for (size_t i = 0; !is_he && i < layer->cols; i++)
+		net->params[layer->b_at + i] = (float)(is_normal ? bound * mmq_rng_normal(&rng) : bound * (2.0 * mmq_rng_uniform(&rng) - 1.0));
+	free(w);
 }
 
 static void
 init_params(struct mmq_mlp_net *net, const char *init, uint64_t seed)
 {
+	memset(net->params, 0, net->params_count * sizeof(*net->params));
 	for (size_t k = 0; k < net->layers; k++) {
-		struct mmq_rng rng = mmq_rng_stream(seed, 1, k);
-		size_t in = net->widths[k], out = net->widths[k + 1];
-		double factor = net->hidden == MMQ_MLP_LOGISTIC ? 2.0 : 6.0, bound = sqrt(factor / (double)(in + out));
-		bool is_normal = strcmp(init, "normal") == 0 || strcmp(init, "he") == 0;
-		if (strcmp(init, "uniform") == 0 || strcmp(init, "normal") == 0)
-			bound = 1.0;
-		else if (strcmp(init, "he") == 0)
-			bound = sqrt(2.0 / (double)in);
-		for (size_t i = net->w_at[k]; i < net->b_at[k] + out; i++)
-			net->params[i] = (float)(is_normal ? bound * mmq_rng_normal(&rng) : bound * (2.0 * mmq_rng_uniform(&rng) - 1.0));
-		for (size_t i = 0; strcmp(init, "he") == 0 && i < out; i++)
-			net->params[net->b_at[k] + i] = 0.0f;
+		const struct mmq_mlp_layer *layer = &net->layer[k];
+		if (layer->kind <= MMQ_MLP_CONV)
+			init_layer(net, k, init, seed);
+		for (size_t c = 0; layer->kind == MMQ_MLP_BATCH_NORM && c < layer->cols; c++)
+			net->params[layer->w_at + c] = net->params[layer->stats_at + (layer->cols + 15) / 16 * 16 + c] = 1.0f;
 	}
 }
 
@@ -112,7 +114,10 @@ scale_weights(struct trainer *t)
 {
 	const struct mmq_dataset *train = t->fit->train;
 	double sum = 0.0;
-	if (train->weight == NULL)
+	size_t first_other = 0;
+	while (train->weight != NULL && first_other < train->x.rows && train->weight[first_other] == train->weight[0])
+		first_other++;
+	if (train->weight == NULL || first_other == train->x.rows)
 		return;
 	t->weight = mmq_array(train->x.rows, sizeof(*t->weight));
 	for (size_t r = 0; r < train->x.rows; r++)
@@ -124,152 +129,129 @@ scale_weights(struct trainer *t)
 static void
 trainer_fini(struct trainer *t)
 {
-	for (unsigned k = 0; t->work != NULL && k < t->threads; k++)
-		mmq_mlp_work_fini(&t->work[k]);
-	free(t->work), free(t->index), free(t->weight), free(t->gradient), free(t->first), free(t->second), free(t->good), free(t->best);
-	free(t->tile_loss), free(t->tile_weight);
+	mmq_mlp_room_destroy(&t->room);
+	free(t->index), free(t->weight), free(t->gradient), free(t->first), free(t->second), free(t->good), free(t->best);
 }
 
 static int
 trainer_init(struct trainer *t, struct mmq_err *err)
 {
 	const struct mmq_params *params = t->fit->params;
-	size_t bytes = t->net->params_count * sizeof(float), tiles;
-	bool is_sparse = t->fit->train->x.row_start != NULL;
+	size_t bytes = t->net->params_count * sizeof(float);
+	const char *solver = mmq_params_choice(params, "solver");
 
 	scale_weights(t);
 	choose_rows(t);
 	t->batch_rows = batch_rows_of(params, t->rows_count);
-	t->threads = mmq_pool_threads(t->fit->pool);
-	t->work = mmq_array(t->threads, sizeof(*t->work));
-	t->gradient = mmq_try_aligned(bytes * blocks_of(t->net, t->batch_rows));
+	t->room = mmq_mlp_room_new(t->net, t->batch_rows, t->fit->train->x.row_start != NULL, t->fit->pool);
+	t->gradient = mmq_try_aligned(bytes);
 	t->first = mmq_try_aligned(bytes);
 	t->second = mmq_try_aligned(bytes);
 	t->good = mmq_try_aligned(bytes);
 	t->best = mmq_try_aligned(bytes);
-	bool is_enough = t->gradient != NULL && t->first != NULL && t->second != NULL && t->good != NULL && t->best != NULL;
-	for (unsigned k = 0; k < t->threads; k++)
-		is_enough = mmq_mlp_work_new(&t->work[k], t->net, is_sparse) && is_enough;
-	if (!is_enough)
+	if (t->room == NULL || t->gradient == NULL || t->first == NULL || t->second == NULL || t->good == NULL || t->best == NULL)
 		return mmq_err_set(err, MMQ_RESOURCE_EXHAUSTED, "mlp: no memory for %zu parameters", t->net->params_count);
-	tiles = t->valid_count / MMQ_MLP_TILE + 1;
-	t->tile_loss = mmq_array(tiles, sizeof(*t->tile_loss));
-	t->tile_weight = mmq_array(tiles, sizeof(*t->tile_weight));
 	t->learning_rate = mmq_params_number(params, "learning_rate_init");
+	t->schedule = mmq_params_choice(params, "learning_rate");
+	t->epochs_max = mmq_params_int(params, "max_iter");
+	t->step_epochs = mmq_params_int(params, "step_epochs");
+	t->warmup_epochs = mmq_params_number(params, "warmup_epochs");
+	t->clip_norm = mmq_params_number(params, "clip_norm");
 	t->alpha = mmq_params_number(params, "alpha");
 	t->rng = mmq_rng_stream(t->fit->seed, 3, 0);
-	t->step = (struct mmq_mlp_step){ .is_adam = strcmp(mmq_params_choice(params, "solver"), "adam") == 0,
+	t->step = (struct mmq_mlp_step){ .is_adam = strcmp(solver, "sgd") != 0, .is_decoupled = strcmp(solver, "adamw") == 0,
 		.nesterov = mmq_params_bool(params, "nesterovs_momentum"), .momentum = mmq_params_number(params, "momentum"),
 		.beta_1 = mmq_params_number(params, "beta_1"), .beta_2 = mmq_params_number(params, "beta_2"),
 		.epsilon = mmq_params_number(params, "epsilon") };
 	return 0;
 }
 
-/* One block of the minibatch: its gradient and loss. */
-static void
-run_block(void *arg, size_t block, unsigned thread)
-{
-	struct trainer *t = arg;
-	float *gradient = t->gradient + block * t->net->params_count;
-	size_t from = t->batch_count * block / t->blocks, to = t->batch_count * (block + 1) / t->blocks;
-	unsigned mode = mmq_flush_begin();
-
-	memset(gradient, 0, t->net->params_count * sizeof(*gradient));
-	t->block_loss[block] = t->block_weight[block] = 0.0;
-	for (size_t i = from; i < to; i += MMQ_MLP_TILE)
-		t->block_loss[block] += mmq_mlp_tile(t->net, &t->rows, t->batch_first + i, to - i < MMQ_MLP_TILE ? to - i : MMQ_MLP_TILE,
-		    &t->work[thread], gradient, &t->block_weight[block]);
-	mmq_flush_end(mode);
-}
-
-/* One chunk of the parameters: add the blocks' gradients in order, then step. */
-static void
-update_chunk(void *arg, size_t chunk, unsigned thread)
-{
-	struct trainer *t = arg;
-	const struct mmq_mlp_net *net = t->net;
-	size_t from = chunk * CHUNK, to = from + CHUNK < net->params_count ? from + CHUNK : net->params_count;
-	unsigned mode = mmq_flush_begin();
-
-	(void)thread;
-	for (size_t b = 1; b < t->blocks; b++)
-		mmq_mlp_add_scaled(t->gradient + from, t->gradient + b * net->params_count + from, 1.0f, to - from);
-	for (size_t k = 0; k < net->layers; k++) {
-		size_t ends[3] = { net->w_at[k], net->b_at[k], net->b_at[k] + net->widths[k + 1] };
-		for (int part = 0; part < 2; part++) {
-			size_t low = ends[part] > from ? ends[part] : from, high = ends[part + 1] < to ? ends[part + 1] : to;
-			if (low < high)
-				mmq_mlp_update(&t->step, net->params + low, t->first + low, t->second + low, t->gradient + low, high - low,
-				    part == 0);
-		}
-	}
-	mmq_flush_end(mode);
-}
-
+/* The rate at this many epochs (with their fraction) from the start. */
 static double
-squared_weights(const struct mmq_mlp_net *net)
+rate_at(const struct trainer *t, double epochs)
 {
-	double sum = 0.0;
-	for (size_t k = 0; k < net->layers; k++)
-		for (size_t i = net->w_at[k]; i < net->b_at[k]; i++)
-			sum += (double)net->params[i] * (double)net->params[i];
-	return sum;
+	double rate = t->learning_rate;
+	if (strcmp(t->schedule, "cosine") == 0)
+		rate *= 0.5 * (1.0 + cos(3.141592653589793 * epochs / (double)t->epochs_max));
+	else if (strcmp(t->schedule, "step") == 0)
+		rate *= pow(step_factor, floor(epochs / (double)t->step_epochs));
+	if (epochs < t->warmup_epochs)
+		rate *= warm_start_share + (1.0 - warm_start_share) * epochs / t->warmup_epochs;
+	return rate;
+}
+
+/* The weights of the rows are known now: fill what depends on them, once per step, then update this piece. */
+static void
+step_piece(void *arg, size_t at, size_t count, bool is_weight)
+{
+	const struct trainer *t = arg;
+	struct mmq_mlp_step step = t->step;
+	step.scale /= t->batch_weight;
+	step.decay = step.is_decoupled ? step.decay : t->alpha / t->batch_weight;
+	mmq_mlp_update(&step, t->net->params + at, t->first + at, t->second + at, t->gradient + at, count, is_weight);
+}
+
+/* Factor that brings the mean gradient's length down to clip_norm. */
+static double
+clip_factor(const struct trainer *t)
+{
+	double squares = 0.0;
+	for (size_t i = 0; i < t->net->trained_count; i++)
+		squares += (double)t->gradient[i] * (double)t->gradient[i];
+	double norm = sqrt(squares) / t->batch_weight;
+	return norm > t->clip_norm ? t->clip_norm / norm : 1.0;
 }
 
 /* Step number `step` (from 1) on the minibatch at [first, first + count). Returns its weighted loss sum. */
 static double
-run_batch(struct trainer *t, size_t first, size_t count, int64_t step, double *weight_out)
+run_batch(struct trainer *t, size_t first, size_t count, double epochs, int64_t step, double *weight_out)
 {
-	double loss = 0.0, weight = 0.0;
-	t->batch_first = first;
-	t->batch_count = count;
-	t->blocks = blocks_of(t->net, count);
-	mmq_pool_run(t->fit->pool, t->blocks, run_block, t);
-	for (size_t b = 0; b < t->blocks; b++) {
-		loss += t->block_loss[b];
-		weight += t->block_weight[b];
-	}
-	t->step.scale = 1.0 / weight;
-	t->step.decay = t->alpha / weight;
-	t->step.rate = t->learning_rate;
+	double rate = rate_at(t, epochs), loss;
+	t->batch_weight = 0.0;
+	t->step.scale = 1.0;
+	t->step.decay = rate * t->alpha;
+	t->step.rate = rate;
 	if (t->step.is_adam)
 		t->step.rate *= sqrt(1.0 - pow(t->step.beta_2, (double)step)) / (1.0 - pow(t->step.beta_1, (double)step));
-	if (isfinite(loss))
-		mmq_pool_run(t->fit->pool, (t->net->params_count + CHUNK - 1) / CHUNK, update_chunk, t);
-	*weight_out += weight;
+	loss = mmq_mlp_room_gradient(t->room, &t->rows, first, count, t->fit->seed, (uint64_t)step, t->gradient, t->clip_norm > 0.0 ? NULL : step_piece, t,
+	    &t->batch_weight);
+	if (t->clip_norm > 0.0 && isfinite(loss)) {
+		t->step.scale = clip_factor(t);
+		mmq_mlp_room_step(t->room, step_piece, t);
+	}
+	*weight_out += t->batch_weight;
 	return loss;
-}
-
-static void
-valid_tile(void *arg, size_t tile, unsigned thread)
-{
-	struct trainer *t = arg;
-	size_t from = tile * MMQ_MLP_TILE, left = t->valid_count - from;
-	t->tile_weight[tile] = 0.0;
-	t->tile_loss[tile] = mmq_mlp_tile(t->net, &t->valid, from, left < MMQ_MLP_TILE ? left : MMQ_MLP_TILE, &t->work[thread], NULL,
-	    &t->tile_weight[tile]);
 }
 
 static double
 valid_loss(struct trainer *t)
 {
-	size_t tiles = (t->valid_count + MMQ_MLP_TILE - 1) / MMQ_MLP_TILE;
-	double loss = 0.0, weight = 0.0;
+	double weight = 0.0;
 	if (t->valid_count == 0)
 		return NAN;
-	mmq_pool_run(t->fit->pool, tiles, valid_tile, t);
-	for (size_t k = 0; k < tiles; k++) {
-		loss += t->tile_loss[k];
-		weight += t->tile_weight[k];
-	}
+	double loss = mmq_mlp_room_loss(t->room, &t->valid, 0, t->valid_count, &weight);
 	return loss / weight;
 }
+
+/* The parts that L2 punishes. */
+static double
+squared_weights(const struct mmq_mlp_net *net)
+{
+	double sum = 0.0;
+	for (size_t k = 0; k < net->layers; k++)
+		for (size_t i = net->layer[k].w_at; net->layer[k].kind <= MMQ_MLP_CONV && i < net->layer[k].b_at; i++)
+			sum += (double)net->params[i] * (double)net->params[i];
+	return sum;
+}
+
+static const char *const loss_names[MMQ_MLP_LOSSES] = { [MMQ_MLP_MSE] = "half_mse", [MMQ_MLP_CROSS_ENTROPY] = "log_loss", [MMQ_MLP_MAE] = "mae",
+	[MMQ_MLP_HUBER] = "huber" };
 
 static bool
 say(const struct trainer *t, double epochs, int64_t epochs_max, double loss, double loss_valid)
 {
 	struct mmq_progress_state state = { .fraction = epochs / (double)epochs_max, .loss = loss, .valid_loss = loss_valid,
-		.iteration = (int64_t)epochs, .iterations_max = epochs_max, .loss_name = t->net->loss == MMQ_MLP_MSE ? "half_mse" : "log_loss" };
+		.iteration = (int64_t)epochs, .iterations_max = epochs_max, .loss_name = loss_names[t->net->loss] };
 	return mmq_progress_step(t->fit->progress, &state);
 }
 
@@ -283,7 +265,8 @@ run_epoch(struct trainer *t, struct mmq_mlp_report *report, int64_t epochs_max, 
 		mmq_rng_shuffle(&t->rng, t->index, t->rows_count);
 	for (size_t first = 0; first < t->rows_count; first += t->batch_rows, batches++) {
 		size_t count = t->rows_count - first < t->batch_rows ? t->rows_count - first : t->batch_rows;
-		loss += run_batch(t, first, count, ++report->steps, &weight);
+		double epochs = (double)report->epochs + (double)first / (double)t->rows_count;
+		loss += run_batch(t, first, count, epochs, ++report->steps, &weight);
 		if (!isfinite(loss))
 			return NAN;
 		work += (double)count * (double)t->net->params_count;
@@ -297,7 +280,7 @@ run_epoch(struct trainer *t, struct mmq_mlp_report *report, int64_t epochs_max, 
 		}
 	}
 	double squares = squared_weights(t->net);
-	return isfinite(squares) ? (loss + 0.5 * t->alpha * squares * (double)batches) / weight : NAN;
+	return isfinite(squares) ? (loss + (t->step.is_decoupled ? 0.0 : 0.5 * t->alpha * squares * (double)batches)) / weight : NAN;
 }
 
 /* scikit-learn's rule: no gain of tol for more than n_iter_no_change epochs in a row. True: stop. */
@@ -320,8 +303,8 @@ static int
 run_epochs(struct trainer *t, struct mmq_mlp_report *report, struct mmq_err *err)
 {
 	const struct mmq_params *params = t->fit->params;
-	const char *schedule = mmq_params_choice(params, "learning_rate");
-	bool is_adaptive = !t->step.is_adam && strcmp(schedule, "adaptive") == 0, stops_early = mmq_params_bool(params, "early_stopping");
+	const char *schedule = t->schedule;
+	bool is_adaptive = (!t->step.is_adam && strcmp(schedule, "adaptive") == 0) || strcmp(schedule, "plateau") == 0, stops_early = mmq_params_bool(params, "early_stopping");
 	int64_t epochs_max = mmq_params_int(params, "max_iter"), stale = 0;
 	double rate = t->learning_rate, best = INFINITY, best_valid = INFINITY;
 	size_t bytes = t->net->params_count * sizeof(float);

@@ -1,0 +1,28 @@
+/* model.h: inside the mlp engine: a trained network as the engine's state. */
+#ifndef MMQ_ENGINE_MLP_MODEL_H
+#define MMQ_ENGINE_MLP_MODEL_H
+
+#include "engine/mlp/net.h"
+
+struct mmq_mlp_model {
+	struct mmq_mlp_net net;
+	uint32_t classes;
+	struct mmq_mlp_report report;
+	char *warning;
+};
+
+enum { MMQ_MLP_ACCEPTS = MMQ_ACCEPTS_SPARSE | MMQ_ACCEPTS_VECTOR | MMQ_WANTS_SCALED | MMQ_WANTS_ONE_HOT | MMQ_WANTS_TARGET_SCALED };
+
+extern const char *const mmq_mlp_loss_names[MMQ_MLP_LOSSES];
+
+bool mmq_mlp_allocate(struct mmq_mlp_net *net);  /* params and back, zeros; false: no memory */
+void mmq_mlp_model_destroy(void **model);
+/* saved.c */
+int mmq_mlp_save(const void *model, struct mmq_part *out, struct mmq_err *err);
+int mmq_mlp_open(void **model_out, const struct mmq_part *in, struct mmq_err *err);
+int mmq_mlp_describe(const void *model, struct mmq_part *out, struct mmq_err *err);
+/* predict.c */
+size_t mmq_mlp_scratch_bytes(const void *model, size_t rows_max, unsigned wanted);
+int mmq_mlp_predict(const void *model, const struct mmq_batch *x, struct mmq_outputs *out, void *scratch, struct mmq_err *err);
+
+#endif

@@ -1,0 +1,117 @@
+/* predict.c: rows to scores. A tile of rows at a time goes through all layers between two buffers that stay in the cache.
+ *
+ * Every kernel gives a row the same bits alone and among others, so the size of the tile is free. */
+#include <math.h>
+#include <string.h>
+
+#include "engine/check.h"
+#include "engine/mlp/model.h"
+
+enum { TILE_ROWS = 60, TILE_FLOATS = 60000 };    /* rows: a multiple of the dense kernel's 6 */
+
+static size_t
+values_max(const struct mmq_mlp_net *net)
+{
+	size_t values = 0;
+	for (size_t k = 0; k < net->layers; k++)
+		values = net->layer[k].out_count > values ? net->layer[k].out_count : values;
+	return (values + 15) / 16 * 16;
+}
+
+static size_t
+tile_rows(const struct mmq_mlp_net *net)
+{
+	size_t rows = TILE_FLOATS / values_max(net);
+	return rows > TILE_ROWS ? TILE_ROWS : rows > 6 ? rows / 6 * 6 : rows > 0 ? rows : 1;
+}
+
+size_t
+mmq_mlp_scratch_bytes(const void *model_p, size_t rows_max, unsigned wanted)
+{
+	const struct mmq_mlp_model *model = model_p;
+	(void)rows_max;
+	(void)wanted;
+	return (2 * tile_rows(&model->net) * values_max(&model->net) + model->net.pad_count) * sizeof(float);
+}
+
+/* Outputs before their activation -> score and probability of one row. */
+static void
+write_row(const struct mmq_mlp_model *model, const float *z, size_t row, const struct mmq_outputs *out)
+{
+	const struct mmq_mlp_net *net = &model->net;
+	size_t width = net->layer[net->layers - 1].out_count, classes = model->classes;
+	double sum = 0.0, top = (double)z[0];
+	if ((out->wanted & MMQ_OUT_SCORE) != 0) {
+		double *score = out->score + row * out->score_cols;
+		if (classes == 0)
+			score[0] = net->output == MMQ_MLP_LOGISTIC ? 1.0 / (1.0 + exp(-(double)z[0])) : (double)z[0];
+		else if (classes == 2)
+			score[0] = width == 1 ? (double)z[0] : (double)z[1] - (double)z[0];
+		else
+			for (size_t k = 0; k < classes; k++)
+				score[k] = (double)z[k];
+	}
+	if ((out->wanted & MMQ_OUT_PROBABILITY) == 0 || classes == 0)
+		return;
+	double *p = out->probability + row * classes;
+	if (width == 1) {
+		p[0] = 1.0 / (1.0 + exp((double)z[0]));
+		p[1] = 1.0 / (1.0 + exp(-(double)z[0]));
+		return;
+	}
+	for (size_t k = 1; k < classes; k++)
+		top = (double)z[k] > top ? (double)z[k] : top;
+	for (size_t k = 0; k < classes; k++) {
+		/* Logistic outputs are made to add up to 1; a common factor keeps them apart when all are tiny. */
+		double value = (double)z[k];
+		p[k] = net->output == MMQ_MLP_SOFTMAX ? exp(value - top) : top < -30.0 ? exp(value - top) : 1.0 / (1.0 + exp(-value));
+		sum += p[k];
+	}
+	for (size_t k = 0; k < classes; k++)
+		p[k] /= sum;
+}
+
+/* Layers' values of a tile; returns those of the last. */
+static const float *
+run_layers(const struct mmq_mlp_net *net, const struct mmq_batch *x, size_t first, size_t count, float *scratch)
+{
+	float *next = scratch, *other = scratch + tile_rows(net) * values_max(net);
+	const struct mmq_mlp_pass pass = { .pad = other + tile_rows(net) * values_max(net) };
+	const struct mmq_dataset data = { .x = *x };
+	const struct mmq_mlp_rows rows = { .data = &data };
+	const float *in = x->row_start != NULL ? NULL : (const float *)x->dense + first * x->stride;
+	size_t stride = x->stride;
+	for (size_t k = 0; k < net->layers; k++) {
+		const struct mmq_mlp_layer *layer = &net->layer[k];
+		if (in == NULL)
+			mmq_mlp_sparse_forward(net, &rows, first, count, next);
+		else if (layer->kind == MMQ_MLP_DENSE || layer->kind == MMQ_MLP_CONV)
+			mmq_mlp_dense_forward(net, layer, in, stride, count, next, &pass);
+		else
+			mmq_mlp_plain_forward(net, k, in, stride, count, next, &pass);
+		if (layer->activation != MMQ_MLP_RELU || layer->kind == MMQ_MLP_BATCH_NORM)
+			mmq_mlp_activate(next, count * (layer->out_count / layer->out[2]), layer->out[2], layer->activation);
+		in = next;
+		stride = layer->out_count;
+		next = other;
+		other = (float *)(uintptr_t)in;
+	}
+	return in;
+}
+
+int
+mmq_mlp_predict(const void *model_p, const struct mmq_batch *x, struct mmq_outputs *out, void *scratch, struct mmq_err *err)
+{
+	const struct mmq_mlp_model *model = model_p;
+	const struct mmq_mlp_net *net = &model->net;
+	size_t tile = tile_rows(net), width = net->layer[net->layers - 1].out_count;
+	if (mmq_check_batch(x, net->layer[0].in_count, 0, MMQ_MLP_ACCEPTS, err) == -1)
+		return -1;
+	for (size_t first = 0; first < x->rows; first += tile) {
+		size_t count = x->rows - first < tile ? x->rows - first : tile;
+		const float *z = run_layers(net, x, first, count, scratch);
+		for (size_t i = 0; i < count; i++)
+			write_row(model, z + i * width, first + i, out);
+	}
+	return 0;
+}
