@@ -16,10 +16,10 @@ is_open(const struct mmq_core *core, const struct core_worker *worker, enum mmq_
 {
 	if (worker->draining || worker->doubtful || worker->blocked_us > core->now_us || !serves(worker, kind))
 		return false;
+	if (worker->solo || worker->reserved)
+		return false;
 	if (kind == MMQ_WORK_TRAIN)
 		return worker->held[kind] == 0;
-	if (worker->solo || worker->reserved)
-		return kind == MMQ_WORK_STORE && !worker->reserved;
 	return kind != MMQ_WORK_PREDICT || worker->held_all < 2 || worker->load_us < core->limits.ahead_us;
 }
 
@@ -193,13 +193,16 @@ worker_alone(struct mmq_core *core, const struct core_request *request)
 	struct core_worker *reserve = NULL;
 	struct core_node *at;
 
-	uint32_t leased = request->suspect ? core->alone_leased : core->big_leased;
+	enum mmq_work_kind kind = request->lane->kind;
+	uint32_t leased = kind == MMQ_WORK_STORE ? 0 : request->suspect ? core->alone_leased : core->big_leased;
 
+	if (request->lane->busy)
+		return NULL;
 	if (leased > 0 && leased * 2 >= core->predictors_count) /* one at least, half of the predictors at most */
 		return NULL;
 	for (at = core->workers.next; at != &core->workers; at = at->next) {
 		struct core_worker *worker = OF(struct core_worker, node, at);
-		if (worker->draining || worker->doubtful || worker->solo || worker->blocked_us > core->now_us || worker->window[MMQ_WORK_PREDICT] == 0)
+		if (worker->draining || worker->doubtful || worker->solo || worker->blocked_us > core->now_us || worker->window[kind] == 0)
 			continue;
 		if (worker->held_all == 0)
 			return worker;
@@ -231,16 +234,15 @@ alone_dispatch(struct mmq_core *core, enum mmq_work_kind kind)
 			break;
 		worker->reserved = false;
 		worker->solo = true;
-		if (request->suspect)
-			core->alone_leased++;
-		else
-			core->big_leased++;
+		core->alone_leased += kind == MMQ_WORK_PREDICT && request->suspect;
+		core->big_leased += kind == MMQ_WORK_PREDICT && !request->suspect;
 		send_one(core, worker, request, true);
 	}
 	if (!core_list_is_empty(&core->alone[kind]))
 		return;
 	for (at = core->workers.next; at != &core->workers; at = at->next)
-		OF(struct core_worker, node, at)->reserved = false;
+		if (OF(struct core_worker, node, at)->window[kind] > 0)
+			OF(struct core_worker, node, at)->reserved = false;
 }
 
 void
@@ -253,6 +255,7 @@ core_dispatch(struct mmq_core *core)
 	if (core->stopped)
 		return;
 	alone_dispatch(core, MMQ_WORK_PREDICT);
+	alone_dispatch(core, MMQ_WORK_STORE);
 	for (int kind = 0; kind < MMQ_WORK_KINDS; kind++) {
 		while (core->fetches < FETCHES_MAX && !core_list_is_empty(&core->ring[kind])) {
 			worker = worker_pick(core, (enum mmq_work_kind)kind);

@@ -63,12 +63,11 @@ core_lease_drop(struct mmq_core *core, struct core_lease *lease)
 	worker->held[lease->kind]--;
 	worker->held_all--;
 	worker->load_us -= lease->estimate_us;
-	if (lease->solo && lease->kind == MMQ_WORK_PREDICT) {
+	if (lease->solo && lease->kind != MMQ_WORK_TRAIN)
 		worker->solo = false;
-		if (lease->suspect)
-			core->alone_leased--;
-		else
-			core->big_leased--;
+	if (lease->solo && lease->kind == MMQ_WORK_PREDICT) {
+		core->alone_leased -= lease->suspect;
+		core->big_leased -= !lease->suspect;
 	}
 	if (request != NULL) {
 		request->lease = NULL;

@@ -234,7 +234,7 @@ finish(struct mmq_core *core, struct core_request *request)
 		return;
 	}
 	request->state = R_ENDING;
-	request->ended_ms = core->wall_ms;
+	request->ended_ms = core->wall_ms > request->created_ms ? core->wall_ms : request->created_ms; /* a clock set back must not age it */
 	core_outcome_write(core, request);
 }
 

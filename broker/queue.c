@@ -156,7 +156,7 @@ core_queue_push(struct mmq_core *core, struct core_request *request, bool front)
 	core->waiting++;
 	if (request->durable)
 		lane->heads++;
-	request->alone = lane->kind == MMQ_WORK_PREDICT && (request->suspect || request->bytes > core->limits.alone_bytes);
+	request->alone = lane->kind != MMQ_WORK_TRAIN && (request->suspect || (lane->kind == MMQ_WORK_PREDICT && request->bytes > core->limits.alone_bytes));
 	if (request->alone) {
 		core_list_add(front ? core->alone[lane->kind].next : &core->alone[lane->kind], &request->node);
 		return;

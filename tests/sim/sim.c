@@ -7,7 +7,7 @@
 
 #include "util/mem.h"
 
-enum thing_kind { T_CLIENT, T_EVENT, T_BEAT, T_FINISH, T_WORKER_FAULT, T_BROKER_CRASH, T_FULL, T_JOURNAL, T_HELLO };
+enum thing_kind { T_CLIENT, T_EVENT, T_BEAT, T_FINISH, T_WORKER_FAULT, T_BROKER_CRASH, T_FULL, T_JOURNAL, T_HELLO, T_CLOCK, T_BROKEN, T_STEP };
 
 struct thing {
 	struct core_timer timer;
@@ -47,13 +47,13 @@ body_release(struct mmq_body *body)
 }
 
 struct sim_body *
-sim_body_new(struct sim *sim, uint32_t record)
+sim_body_new(struct sim *sim, uint32_t record, size_t size)
 {
-	struct sim_body *own = mmq_alloc(sizeof *own);
+	struct sim_body *own = mmq_alloc(sizeof *own + size);
 
 	own->sim = sim;
 	memcpy(own->bytes, &record, sizeof record);
-	own->body = (struct mmq_body){ .bytes = own->bytes, .size = sizeof own->bytes, .release = body_release };
+	own->body = (struct mmq_body){ .bytes = own->bytes, .size = size, .release = body_release };
 	sim->bodies++;
 	return own;
 }
@@ -74,6 +74,14 @@ thing_free(struct thing *thing)
 	free(thing->leases);
 	free(thing->commands);
 	free(thing);
+}
+
+static int64_t
+wall_now_ms(const struct sim *sim)
+{
+	int64_t ms = 1700000000000 + sim->now_us / 1000 + sim->wall_shift_ms;
+
+	return ms < 1 ? 1 : ms;
 }
 
 static int64_t
@@ -141,6 +149,18 @@ hello_later(struct sim *sim, struct sim_worker *worker, int64_t delay_us)
 	thing->worker_life = worker->life;
 }
 
+/* Between taking a training and finishing it: progress, numbers for the version and the alias; sometimes it is handed back. */
+static void
+step_later(struct sim *sim, struct sim_worker *worker, const struct mmq_lease *lease, uint32_t record)
+{
+	struct thing *thing = thing_new(sim, T_STEP, (int64_t)sim_random(sim, 2000000));
+
+	thing->worker = (uint32_t)(worker - sim->workers);
+	thing->worker_life = worker->life;
+	thing->event.result.lease = *lease;
+	thing->record = record;
+}
+
 static void
 work_take(struct sim *sim, const struct mmq_core_action *action)
 {
@@ -170,6 +190,8 @@ work_take(struct sim *sim, const struct mmq_core_action *action)
 		finish->worker_life = worker->life;
 		finish->event.result.lease = lease;
 		finish->record = record;
+		if (item->kind != MMQ_WORK_PREDICT)
+			step_later(sim, worker, &lease, record);
 	}
 }
 
@@ -220,6 +242,19 @@ journal_flush(struct sim *sim, const struct mmq_journal_read *read)
 }
 
 static void
+loaded_tell(struct sim *sim, struct sim_worker *worker, const void *load)
+{
+	const struct { const char *tenant, *model; uint32_t version; } *of = load;
+	static const char *const names[] = { "m0", "m1", "m2" };
+	struct thing *message = worker_message(sim, worker, MMQ_ON_LOADED);
+
+	message->event.loaded.tenant = of->tenant[0] == 'o' ? "other" : "default";
+	message->event.loaded.model = names[(unsigned)(of->model[1] - '0') % 3];
+	message->event.loaded.version = of->version;
+	message->event.loaded.code = MMQ_OK;
+}
+
+static void
 actions_do(struct sim *sim)
 {
 	const struct mmq_core_action *action;
@@ -246,6 +281,17 @@ actions_do(struct sim *sim)
 			if (worker != NULL && worker->is_alive)
 				hello_later(sim, worker, net_us(sim));
 			break;
+		case MMQ_DO_LOAD:
+			worker = worker_at(sim, action->route);
+			if (worker != NULL && worker->is_alive && sim_chance(sim, 900))
+				loaded_tell(sim, worker, &action->load);
+			break;
+		case MMQ_DO_GRANTED:
+			worker = worker_at(sim, action->route);
+			if (worker != NULL && worker->record_granted != 0)
+				sim_check_granted(sim, action, worker->record_granted - 1);
+			break;
+		case MMQ_DO_STOP: sim->stop_wanted = true; break;
 		case MMQ_DO_PUBLISH: sim_check_publish(sim, &action->publish); break;
 		case MMQ_DO_JOURNAL:
 			sim->batch = mmq_grow(sim->batch, sim->batch_count + 1, sizeof *sim->batch);
@@ -262,7 +308,7 @@ static void
 core_feed(struct sim *sim, struct mmq_core_event *event)
 {
 	event->now_us = sim->now_us;
-	event->wall_ms = 1700000000000 + sim->now_us / 1000;
+	event->wall_ms = wall_now_ms(sim);
 	sim->events++;
 	mmq_core_event(sim->core, event);
 	actions_do(sim);
@@ -296,16 +342,19 @@ client_send(struct sim *sim, uint32_t index, enum mmq_op op)
 	in->route = 1 + index % 5;
 	in->tag = (uint32_t)sim->sends_count;
 	in->tenant = index % 11 == 0 ? "other" : "default";
-	if (record->op == MMQ_OP_TRAIN)
+	if (op == MMQ_OP_MODEL_ALIAS)
+		head.version = 1;
+	if (record->op != MMQ_OP_PREDICT)
 		in->tenant = "default";
 	in->head = &head;
 	in->query = &query;
-	in->body = &sim_body_new(sim, index)->body;
+	in->body = &sim_body_new(sim, index, record->size)->body;
 	memcpy(in->fingerprint, &index, sizeof index);
 	for (int i = 0; i < 16; i++)
 		in->job[i] = (uint8_t)sim_random(sim, 256);
 	sim->sends = mmq_grow(sim->sends, sim->sends_count + 1, sizeof *sim->sends);
-	sim->sends[sim->sends_count++] = (struct sim_send){ index, sim->life, (uint8_t)op, 0 };
+	sim->sends[sim->sends_count++] = (struct sim_send){ index, sim->life, (uint8_t)op, 0,
+		head.deadline_ms != 0 && !record->durable && op == MMQ_OP_PREDICT ? sim->now_us + head.deadline_ms * 1000 : 0 };
 	record->sends++;
 	core_feed(sim, &event);
 }
@@ -331,8 +380,9 @@ client_new(struct sim *sim)
 	sim->records = mmq_grow(sim->records, index + 1u, sizeof *sim->records);
 	record = &sim->records[sim->records_count++];
 	memset(record, 0, sizeof *record);
-	record->op = dice < 10 ? MMQ_OP_TRAIN : MMQ_OP_PREDICT;
-	record->durable = dice < 30;
+	record->op = dice < 8 ? MMQ_OP_TRAIN : dice < 10 ? MMQ_OP_MODEL_ALIAS : dice < 12 ? MMQ_OP_MODEL_LIST : MMQ_OP_PREDICT;
+	record->durable = dice < 30 && record->op != MMQ_OP_MODEL_LIST;
+	record->size = (uint16_t)(sim_chance(sim, 30) ? 3000 : sim_chance(sim, 50) ? 700 : 32);
 	record->wait = dice % 4 != 0;
 	record->poison = sim_chance(sim, 15);
 	client_send(sim, index, (enum mmq_op)record->op);
@@ -384,6 +434,8 @@ worker_hello(struct sim *sim, struct sim_worker *worker)
 	event.hello.kind = worker->kind;
 	memcpy(event.hello.session, worker->session, 16);
 	event.hello.window[worker->kind == MMQ_WORKER_PREDICTOR ? MMQ_WORK_PREDICT : MMQ_WORK_TRAIN] = worker->kind == MMQ_WORKER_PREDICTOR ? 16 : 1;
+	if (worker->kind == MMQ_WORKER_TRAINER)
+		event.hello.window[MMQ_WORK_STORE] = 8;
 	for (size_t i = 0; i < worker->held_count; i++)
 		held[i] = worker->held[i].lease;
 	event.hello.held = held;
@@ -418,6 +470,41 @@ worker_beat(struct sim *sim, struct thing *was)
 }
 
 static void
+worker_step(struct sim *sim, struct thing *was)
+{
+	struct sim_worker *worker = &sim->workers[was->worker];
+	const struct mmq_lease *lease = &was->event.result.lease;
+	uint64_t dice = sim_random(sim, 100);
+	struct thing *message;
+	size_t at = 0;
+
+	while (at < worker->held_count && memcmp(&worker->held[at].lease, lease, sizeof *lease) != 0)
+		at++;
+	if (at == worker->held_count || worker->paused_us > sim->now_us)
+		return;
+	if (dice < 5) {
+		message = worker_message(sim, worker, MMQ_ON_RETURN);
+		message->leases = mmq_array(1, sizeof *message->leases);
+		message->leases[0] = *lease;
+		message->event.held.leases = message->leases;
+		message->event.held.count = 1;
+		held_forget(worker, lease);
+		return;
+	}
+	message = worker_message(sim, worker, dice < 40 ? MMQ_ON_PROGRESS : MMQ_ON_GRANT);
+	if (dice < 40) {
+		message->event.progress.lease = *lease;
+		message->event.progress.checkpoint = ++worker->beat;
+		message->event.progress.body = &sim_body_new(sim, was->record, 16)->body;
+	} else {
+		message->event.grant.lease = *lease;
+		message->event.grant.what = dice < 80 && sim->records[was->record].op == MMQ_OP_TRAIN ? MMQ_GRANT_VERSION : MMQ_GRANT_ALIAS;
+		worker->record_granted = was->record + 1;
+	}
+	step_later(sim, worker, lease, was->record);
+}
+
+static void
 worker_finish(struct sim *sim, struct thing *was)
 {
 	struct sim_worker *worker = &sim->workers[was->worker];
@@ -448,7 +535,7 @@ worker_finish(struct sim *sim, struct thing *was)
 		message = worker_message(sim, worker, MMQ_ON_RESULT);
 		message->event.result.lease = was->event.result.lease;
 		message->event.result.result = (struct mmq_work_result){ .code = MMQ_OK, .rows = 1, .service_us = 50, .version = 1 };
-		answer = sim_body_new(sim, was->record);
+		answer = sim_body_new(sim, was->record, 32);
 		memcpy(answer->bytes + 8, &was->event.result.lease, sizeof(struct mmq_lease));
 		message->event.result.body = &answer->body;
 	}
@@ -459,7 +546,7 @@ worker_finish(struct sim *sim, struct thing *was)
 static void
 broker_start(struct sim *sim)
 {
-	struct mmq_core_options options = { .now_us = sim->now_us, .wall_ms = 1700000000000 + sim->now_us / 1000, .journal = true };
+	struct mmq_core_options options = { .now_us = sim->now_us, .wall_ms = wall_now_ms(sim), .journal = true };
 	struct mmq_journal_read count = { .query = MMQ_READ_LANES, .limit = 1000 };
 	struct mmq_journal_event event;
 
@@ -468,7 +555,8 @@ broker_start(struct sim *sim)
 	memcpy(options.epoch, &sim->life, sizeof sim->life);
 	memcpy(options.run, &sim->seed, sizeof sim->seed);
 	options.limits = (struct mmq_core_limits){ .requests_max = 80, .heads_lane_max = 4, .lease_ms = 2000, .adoption_ms = 3000,
-		.version_strikes_max = 1000000 };
+		.version_strikes_max = 1000000,
+		.pack_bytes = 4096, .pack_body_bytes = 600, .alone_bytes = 2000, .body_keep_bytes = 500 };
 	mmq_journal_memory.read(sim->journal, &count);
 	mmq_journal_memory.poll(sim->journal, &event, 1);
 	for (uint32_t i = 0; i < event.page->count; i++)
@@ -491,6 +579,13 @@ journal_do(struct sim *sim, struct thing *thing, bool is_heard)
 			if (thing->read.ticket == 0)
 				return;
 			mmq_journal_memory.read(sim->journal, &thing->read);
+		} else if (sim->is_broken) { /* an I/O error: it may have been kept or not, and nothing more will be */
+			if (sim_chance(sim, 500) && !sim->stop_wanted) {
+				mmq_journal_memory.submit(sim->journal, command, 1);
+				mmq_journal_memory.poll(sim->journal, &event, 1);
+				mmq_journal_memory.release(&event);
+			}
+			event = (struct mmq_journal_event){ .status = MMQ_JOURNAL_BROKEN, .verb = command->verb, .ticket = command->ticket };
 		} else if (sim->full_until_us > sim->now_us && (command->verb == MMQ_PUT || sim_chance(sim, 500))) {
 			event.status = MMQ_JOURNAL_FULL;
 			event.verb = command->verb;
@@ -504,6 +599,15 @@ journal_do(struct sim *sim, struct thing *thing, bool is_heard)
 			core_feed(sim, &wrapped);
 		mmq_journal_memory.release(&event);
 	}
+}
+
+static void
+body_drop(struct thing *thing)
+{
+	if (thing->kind == T_EVENT && thing->event.kind == MMQ_ON_RESULT)
+		thing->event.result.body->release(thing->event.result.body);
+	if (thing->kind == T_EVENT && thing->event.kind == MMQ_ON_PROGRESS)
+		thing->event.progress.body->release(thing->event.progress.body);
 }
 
 /* Kill -9: what was on its way to the disk may or may not get there, in order; what the disk took stays. */
@@ -520,12 +624,12 @@ broker_crash(struct sim *sim)
 			continue;
 		}
 		core_heap_remove(&sim->schedule, &thing->timer);
-		if (thing->kind == T_EVENT && thing->event.kind == MMQ_ON_RESULT)
-			thing->event.result.body->release(thing->event.result.body);
+		body_drop(thing);
 		thing_free(thing);
 		i = 0;
 	}
 	mmq_core_destroy(&sim->core);
+	sim->is_broken = sim->stop_wanted = false;
 	sim->disk_us = 0;
 	broker_start(sim);
 }
@@ -585,6 +689,23 @@ thing_do(struct sim *sim, struct thing *thing)
 		sim->full_until_us = sim->now_us + (int64_t)sim_random(sim, 1000000);
 		thing_new(sim, T_FULL, 1000000 + (int64_t)sim_random(sim, 8000000));
 		break;
+	case T_CLOCK: /* the wall clock is set: by up to an hour, or to 1970 and back */
+		if (sim->is_healing)
+			return;
+		sim->wall_shift_ms = sim_chance(sim, 100) ? -1700000000000 : (int64_t)sim_random(sim, 7200000) - 3600000;
+		sim->was_1970 |= sim->wall_shift_ms < -3600000;
+		thing_new(sim, T_CLOCK, 500000 + (int64_t)sim_random(sim, 8000000));
+		break;
+	case T_BROKEN:
+		if (sim->is_healing)
+			return;
+		sim->is_broken = true;
+		thing_new(sim, T_BROKEN, 1000000 + (int64_t)sim_random(sim, 12000000));
+		break;
+	case T_STEP:
+		if (!is_void && worker->is_alive)
+			worker_step(sim, thing);
+		break;
 	case T_JOURNAL: journal_do(sim, thing, true); break;
 	}
 }
@@ -608,6 +729,9 @@ step(struct sim *sim)
 	core_feed(sim, &tick);
 	journal_flush(sim, NULL);
 	sim_check_limits(sim);
+	sim_check_deadlines(sim);
+	if (sim->stop_wanted)
+		broker_crash(sim);
 }
 
 static void
@@ -616,8 +740,7 @@ sim_end(struct sim *sim)
 	while (sim->schedule.count > 0) {
 		struct thing *thing = (struct thing *)(void *)sim->schedule.items[0];
 		core_heap_remove(&sim->schedule, &thing->timer);
-		if (thing->kind == T_EVENT && thing->event.kind == MMQ_ON_RESULT)
-			thing->event.result.body->release(thing->event.result.body);
+		body_drop(thing);
 		thing_free(thing);
 	}
 	core_heap_fini(&sim->schedule);
@@ -660,10 +783,16 @@ sim_run(uint64_t seed, uint32_t requests, bool is_loud)
 		thing_new(&sim, T_BROKER_CRASH, 700000);
 	if (seed % 3 == 0)
 		thing_new(&sim, T_FULL, 300000);
+	if (seed % 5 < 3)
+		thing_new(&sim, T_CLOCK, 400000);
+	if (seed % 7 == 0)
+		thing_new(&sim, T_BROKEN, 2000000);
 	while (sim.requests_left > 0 && sim.failures == 0)
 		step(&sim);
 	sim.is_healing = true;
-	sim.full_until_us = 0;
+	if (sim.is_broken) /* the disk is well again with the next start */
+		broker_crash(&sim);
+	sim.full_until_us = sim.wall_shift_ms = 0;
 	heal_us = sim.now_us + INT64_C(1800000000);
 	while (sim.now_us < heal_us && sim.failures == 0 && !sim_is_quiet(&sim))
 		step(&sim);

@@ -10,7 +10,7 @@
 int
 main(int argc, char **argv)
 {
-	uint64_t seed = 1, seeds = 300;
+	uint64_t seed = 1, seeds = 1300;
 	uint32_t requests = 800;
 	int failures = 0;
 	bool is_loud = false;

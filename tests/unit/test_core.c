@@ -284,6 +284,31 @@ test_tenants_take_turns_and_priority_goes_first(void **state)
 	world_destroy(world);
 }
 
+/* A stream of high priority never leaves the worker idle; an old request of low priority has its turn all the same. */
+static void
+test_an_old_request_of_low_priority_passes_a_stream_of_high_priority(void **state)
+{
+	struct world *world = world_new((struct mmq_core_limits){ .pack_count = 1, .ageing_ms = 10, .lease_ms = 60000, .heartbeat_ms = 20000 });
+	bool was_served = false;
+	uint32_t tag = 1;
+
+	(void)state;
+	worker_add(world, 1, 1);
+	for (uint32_t i = 0; i < 4; i++)
+		ask(world, "default", tag++, 9, 0, 100);
+	ask(world, "default", 0, 0, 0, 100);
+	for (int turn = 0; turn < 200 && !was_served; turn++) {
+		world->now_us += 1000;
+		tick(world);
+		was_served = world->tags[world->items - 1] == 0;
+		answer_to(world, 1, &world->leases[world->items - 1]);
+		ask(world, "default", tag++, 9, 0, 100);
+	}
+	assert_true(was_served);
+	assert_true(world->now_us >= 90000 / 2);
+	world_destroy(world);
+}
+
 static void
 test_a_request_that_kills_workers_is_tried_alone_then_given_up(void **state)
 {
@@ -393,6 +418,7 @@ main(void)
 		cmocka_unit_test(test_a_deadline_is_answered_when_it_falls_due_though_leased),
 		cmocka_unit_test(test_a_full_queue_says_when_to_come_back),
 		cmocka_unit_test(test_tenants_take_turns_and_priority_goes_first),
+		cmocka_unit_test(test_an_old_request_of_low_priority_passes_a_stream_of_high_priority),
 		cmocka_unit_test(test_a_request_that_kills_workers_is_tried_alone_then_given_up),
 		cmocka_unit_test(test_silence_is_probed_then_expelled_without_a_strike),
 		cmocka_unit_test(test_cancel_ends_a_plain_request_of_the_same_connection),
