@@ -67,6 +67,13 @@ struct mmq_dataset {
 	const uint64_t *row_id;    /* lineage hash per row; NULL: none */
 };
 
+/* Where a fit leaves what it needs to go on after a kill. Called from the thread that trains, between two steps of its loop. */
+struct mmq_checkpoint {
+	bool (*is_due)(void *arg);                /* asked often; cheap */
+	void (*write)(void *arg, const struct mmq_part *part);
+	void *arg;
+};
+
 struct mmq_fit {
 	const struct mmq_dataset *train, *valid;  /* valid may be NULL; never the test rows */
 	enum mmq_task task;
@@ -75,6 +82,9 @@ struct mmq_fit {
 	struct mmq_pool *pool;                    /* NULL: this thread alone */
 	size_t memory_bytes_max;                  /* 0: no limit */
 	const struct mmq_progress *progress;      /* NULL: nobody listens */
+	const struct mmq_checkpoint *checkpoint;  /* NULL: none wanted; only engines with MMQ_CAN_CHECKPOINT use it */
+	const struct mmq_part *resume;            /* what such an engine wrote on the same data, parameters and seed: the end is the same to the bit as of a
+	                                           * fit that was not disturbed. A part that does not fit is passed over. NULL: from the start */
 };
 
 struct mmq_outputs {

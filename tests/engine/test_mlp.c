@@ -169,6 +169,67 @@ test_divergence_keeps_the_last_good_epoch_or_says_so(void **unused)
 	mmq_engine_find("mlp")->destroy(&state);
 }
 
+/* Keeps the part of one epoch and stops nothing. */
+struct kept { struct mmq_part part; int64_t asked, at; };
+
+static bool
+is_due(void *arg)
+{
+	struct kept *kept = arg;
+	return ++kept->asked == kept->at;
+}
+
+static void
+keep_part(void *arg, const struct mmq_part *part)
+{
+	struct kept *kept = arg;
+	mmq_part_init(&kept->part, true);
+	for (size_t i = 0; i < part->tensors_count; i++)
+		mmq_part_put_vector(&kept->part, part->tensors[i].name, part->tensors[i].dtype, part->tensors[i].shape[0], part->tensors[i].data);
+}
+
+static void
+test_a_resumed_fit_ends_with_the_same_bits(void **unused)
+{
+	(void)unused;
+	static float x[2000];
+	static double y[1000], score[3][1000];
+	const struct mmq_engine *engine = mmq_engine_find("mlp");
+	const char *settings[2][6] = { { "max_iter=9", "layers=dense 20 relu, dropout 0.2, batchnorm, dense 9 tanh", "early_stopping=true", "learning_rate=cosine",
+		"batch_size=64", "tol=0" }, { "max_iter=9", "solver=sgd", "learning_rate=adaptive", "n_iter_no_change=1", "learning_rate_init=0.2", "tol=0.001" } };
+	make_waves(x, y, 1000, 1);
+	struct mmq_dataset data = { .x = { .rows = 1000, .cols = 2, .dtype = MMQ_F32, .dense = x, .stride = 2 }, .y = y };
+	struct mmq_err err;
+	for (int which = 0; which < 2; which++) {
+		struct kept kept = { .at = 4 };
+		struct mmq_checkpoint checkpoint = { is_due, keep_part, &kept };
+		struct mmq_params *params;
+		assert_int_equal(mmq_params_parse(&params, engine->params, settings[which], 6, &err), 0);
+		for (int run = 0; run < 3; run++) {
+			struct mmq_fit fit_with = { .train = &data, .task = MMQ_REGRESSION, .params = params, .seed = 3, .checkpoint = run == 0 ? &checkpoint : NULL,
+				.resume = run == 1 ? &kept.part : NULL };
+			void *state;
+			assert_int_equal(engine->train(&state, &fit_with, &err), 0);
+			predict(state, &data.x, score[run], NULL);
+			engine->destroy(&state);
+		}
+		assert_true(kept.asked >= kept.at);
+		assert_memory_equal(score[0], score[1], sizeof(score[0]));
+		assert_memory_equal(score[0], score[2], sizeof(score[0]));
+		/* Another seed's fit is not resumed from it: the same as from its own start. */
+		for (int run = 0; run < 2; run++) {
+			struct mmq_fit other = { .train = &data, .task = MMQ_REGRESSION, .params = params, .seed = 4, .resume = run == 0 ? &kept.part : NULL };
+			void *state;
+			assert_int_equal(engine->train(&state, &other, &err), 0);
+			predict(state, &data.x, score[run], NULL);
+			engine->destroy(&state);
+		}
+		assert_memory_equal(score[0], score[1], sizeof(score[0]));
+		mmq_params_destroy(&params);
+		mmq_part_fini(&kept.part);
+	}
+}
+
 static void
 test_settings_that_do_not_fit_together_are_refused(void **unused)
 {
@@ -198,6 +259,7 @@ main(void)
 		cmocka_unit_test(test_every_solver_and_schedule_learns_a_curve),
 		cmocka_unit_test(test_threads_do_not_change_a_bit_when_batches_are_cut),
 		cmocka_unit_test(test_divergence_keeps_the_last_good_epoch_or_says_so),
+		cmocka_unit_test(test_a_resumed_fit_ends_with_the_same_bits),
 		cmocka_unit_test(test_settings_that_do_not_fit_together_are_refused),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

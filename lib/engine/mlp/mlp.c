@@ -200,7 +200,7 @@ mlp_shape(const void *model_p, struct mmq_state_shape *shape)
 extern const struct mmq_engine mmq_engine_mlp;
 const struct mmq_engine mmq_engine_mlp = {
 	.abi = MMQ_ENGINE_ABI, .name = "mlp", .summary = "Neural network of dense, convolution, pooling, dropout and normalisation layers (float32)",
-	.tasks = TASKS, .accepts = MMQ_MLP_ACCEPTS, .outputs = MMQ_OUT_SCORE | MMQ_OUT_PROBABILITY, .can = MMQ_CAN_WEIGHTS, .params = params_table,
+	.tasks = TASKS, .accepts = MMQ_MLP_ACCEPTS, .outputs = MMQ_OUT_SCORE | MMQ_OUT_PROBABILITY, .can = MMQ_CAN_WEIGHTS | MMQ_CAN_CHECKPOINT, .params = params_table,
 	.check = mlp_check, .train = mlp_train, .save = mmq_mlp_save, .open = mmq_mlp_open, .score_cols = mlp_score_cols, .shape = mlp_shape,
 	.scratch_bytes = mmq_mlp_scratch_bytes, .predict = mmq_mlp_predict, .describe = mmq_mlp_describe, .destroy = mmq_mlp_model_destroy,
 };

@@ -135,6 +135,20 @@ struct mmq_mlp_report {
 	bool converged;
 	const char *warning;             /* constant text or NULL */
 };
+/* Between two epochs: all that the rest of a fit depends on. */
+struct mmq_mlp_loop {
+	int64_t epochs, steps, stale;
+	double best, best_valid, learning_rate, loss, valid_loss;
+	uint64_t rng, fingerprint;       /* of the data and the network */
+	size_t params_count, rows;
+	float *params, *first, *second, *best_params;   /* (params_count) */
+	uint32_t *index;                 /* (rows) */
+};
+/* checkpoint.c */
+uint64_t mmq_mlp_fingerprint(const struct mmq_fit *fit, size_t params_count);
+void mmq_mlp_loop_put(const struct mmq_mlp_loop *loop, struct mmq_part *out);
+bool mmq_mlp_loop_get(struct mmq_mlp_loop *loop, const struct mmq_part *in);   /* false: not of this fit; loop is as before */
+
 int mmq_mlp_train(struct mmq_mlp_net *net, const struct mmq_fit *fit, struct mmq_mlp_report *report, struct mmq_err *err);
 double mmq_mlp_train_bytes(const struct mmq_mlp_net *net, const struct mmq_fit *fit);
 

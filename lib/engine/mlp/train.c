@@ -285,60 +285,100 @@ run_epoch(struct trainer *t, struct mmq_mlp_report *report, int64_t epochs_max, 
 
 /* scikit-learn's rule: no gain of tol for more than n_iter_no_change epochs in a row. True: stop. */
 static bool
-has_settled(struct trainer *t, double value, double *best, int64_t *stale, bool is_adaptive)
+has_settled(struct trainer *t, struct mmq_mlp_loop *loop, double value, bool is_adaptive)
 {
 	const struct mmq_params *params = t->fit->params;
-	*stale = value > *best - mmq_params_number(params, "tol") ? *stale + 1 : 0;
-	*best = value < *best ? value : *best;
-	if (*stale <= mmq_params_int(params, "n_iter_no_change"))
+	loop->stale = value > loop->best - mmq_params_number(params, "tol") ? loop->stale + 1 : 0;
+	loop->best = value < loop->best ? value : loop->best;
+	if (loop->stale <= mmq_params_int(params, "n_iter_no_change"))
 		return false;
 	if (!is_adaptive || t->learning_rate <= 1e-6)
 		return true;
 	t->learning_rate /= 5.0;
-	*stale = 0;
+	loop->stale = 0;
 	return false;
+}
+
+/* What an epoch left: the good weights, the best ones, the next rate. */
+static void
+end_epoch(struct trainer *t, struct mmq_mlp_report *report, struct mmq_mlp_loop *loop, double loss)
+{
+	const struct mmq_params *params = t->fit->params;
+	bool stops_early = mmq_params_bool(params, "early_stopping");
+	bool is_adaptive = (!t->step.is_adam && strcmp(t->schedule, "adaptive") == 0) || strcmp(t->schedule, "plateau") == 0;
+	size_t bytes = t->net->params_count * sizeof(float);
+
+	memcpy(t->good, t->net->params, bytes);
+	report->epochs++;
+	report->loss = loss;
+	report->valid_loss = valid_loss(t);
+	if (stops_early && report->valid_loss < loop->best_valid) {
+		loop->best_valid = report->valid_loss;
+		memcpy(t->best, t->net->params, bytes);
+	}
+	report->converged = has_settled(t, loop, stops_early && t->valid_count > 0 ? report->valid_loss : loss, is_adaptive);
+	if (!t->step.is_adam && strcmp(t->schedule, "invscaling") == 0)
+		t->learning_rate = mmq_params_number(params, "learning_rate_init") /
+		    pow((double)report->epochs * (double)t->rows_count + 1.0, mmq_params_number(params, "power_t"));
+}
+
+static void
+write_checkpoint(const struct trainer *t, const struct mmq_mlp_report *report, struct mmq_mlp_loop *loop)
+{
+	struct mmq_part part;
+	loop->epochs = report->epochs, loop->steps = report->steps, loop->loss = report->loss, loop->valid_loss = report->valid_loss;
+	loop->learning_rate = t->learning_rate, loop->rng = t->rng.state;
+	mmq_part_init(&part, true);
+	mmq_mlp_loop_put(loop, &part);
+	t->fit->checkpoint->write(t->fit->checkpoint->arg, &part);
+	mmq_part_fini(&part);
+}
+
+/* The loop from its start, or where a checkpoint left it. */
+static struct mmq_mlp_loop
+begin_loop(struct trainer *t, struct mmq_mlp_report *report)
+{
+	struct mmq_mlp_loop loop = { .best = INFINITY, .best_valid = INFINITY, .params_count = t->net->params_count, .rows = t->fit->train->x.rows,
+		.params = t->net->params, .first = t->first, .second = t->second, .best_params = t->best, .index = t->index };
+	if (t->fit->resume != NULL || t->fit->checkpoint != NULL)
+		loop.fingerprint = mmq_mlp_fingerprint(t->fit, t->net->params_count);
+	if (t->fit->resume != NULL && mmq_mlp_loop_get(&loop, t->fit->resume)) {
+		report->epochs = loop.epochs, report->steps = loop.steps, report->loss = loop.loss, report->valid_loss = loop.valid_loss;
+		t->learning_rate = loop.learning_rate, t->rng.state = loop.rng;
+		memcpy(t->good, t->net->params, t->net->params_count * sizeof(float));
+	}
+	return loop;
 }
 
 static int
 run_epochs(struct trainer *t, struct mmq_mlp_report *report, struct mmq_err *err)
 {
-	const struct mmq_params *params = t->fit->params;
-	const char *schedule = t->schedule;
-	bool is_adaptive = (!t->step.is_adam && strcmp(schedule, "adaptive") == 0) || strcmp(schedule, "plateau") == 0, stops_early = mmq_params_bool(params, "early_stopping");
-	int64_t epochs_max = mmq_params_int(params, "max_iter"), stale = 0;
-	double rate = t->learning_rate, best = INFINITY, best_valid = INFINITY;
+	const struct mmq_checkpoint *checkpoint = t->fit->checkpoint;
+	struct mmq_mlp_loop loop = begin_loop(t, report);
 	size_t bytes = t->net->params_count * sizeof(float);
 	bool is_cancelled = false;
 
-	while (report->epochs < epochs_max && !report->converged) {
-		double loss = run_epoch(t, report, epochs_max, &is_cancelled);
+	while (report->epochs < t->epochs_max && !report->converged) {
+		double loss = run_epoch(t, report, t->epochs_max, &is_cancelled);
 		if (is_cancelled)
 			return mmq_err_set(err, MMQ_CANCELLED, "mlp: cancelled in epoch %lld", (long long)report->epochs + 1);
 		if (!isfinite(loss)) {
 			if (report->epochs == 0)
 				return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "params.learning_rate_init",
-				    "a rate at which the loss stays finite in the first epoch", "%g", rate);
+				    "a rate at which the loss stays finite in the first epoch", "%g", mmq_params_number(t->fit->params, "learning_rate_init"));
 			memcpy(t->net->params, t->good, bytes);
 			report->warning = "the loss became infinite or NaN; the last good epoch was kept: lower learning_rate_init";
 			return 0;
 		}
-		memcpy(t->good, t->net->params, bytes);
-		report->epochs++;
-		report->loss = loss;
-		report->valid_loss = valid_loss(t);
-		if (stops_early && report->valid_loss < best_valid) {
-			best_valid = report->valid_loss;
-			memcpy(t->best, t->net->params, bytes);
-		}
-		if (!say(t, (double)report->epochs, epochs_max, loss, report->valid_loss))
+		end_epoch(t, report, &loop, loss);
+		if (!say(t, (double)report->epochs, t->epochs_max, loss, report->valid_loss))
 			return mmq_err_set(err, MMQ_CANCELLED, "mlp: cancelled after epoch %lld", (long long)report->epochs);
-		report->converged = has_settled(t, stops_early && t->valid_count > 0 ? report->valid_loss : loss, &best, &stale, is_adaptive);
-		if (!t->step.is_adam && strcmp(schedule, "invscaling") == 0)
-			t->learning_rate = rate / pow((double)report->epochs * (double)t->rows_count + 1.0, mmq_params_number(params, "power_t"));
+		if (checkpoint != NULL && !report->converged && report->epochs < t->epochs_max && checkpoint->is_due(checkpoint->arg))
+			write_checkpoint(t, report, &loop);
 	}
-	if (stops_early && isfinite(best_valid)) {
+	if (isfinite(loop.best_valid)) {
 		memcpy(t->net->params, t->best, bytes);
-		report->valid_loss = best_valid;
+		report->valid_loss = loop.best_valid;
 	}
 	if (!report->converged)
 		report->warning = "max_iter epochs were done before the loss settled";
