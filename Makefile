@@ -8,7 +8,7 @@ comma   := ,
 BUILD   := build/$(if $(SAN),san-$(subst $() ,-,$(subst $(comma), ,$(SAN))),plain)
 
 PC_MSGPACK := $(shell pkg-config --exists msgpack 2>/dev/null && echo msgpack || echo msgpack-c)
-PACKAGES   := libzmq libczmq $(PC_MSGPACK) openblas sqlite3 libsodium zlib jansson
+PACKAGES   := libzmq libczmq $(PC_MSGPACK) openblas sqlite3 libsodium zlib jansson libmicrohttpd
 PC_CFLAGS  := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
 PC_LIBS    := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null)
 

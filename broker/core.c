@@ -120,6 +120,7 @@ mmq_core_destroy(struct mmq_core **core_at)
 	core_catalogue_fini(core);
 	core_topic_fini(core);
 	core_warm_fini(core);
+	core_metrics_fini(core);
 	clients_fini(core);
 	core_heap_fini(&core->timers);
 	core_table_fini(&core->plain_ids);

@@ -303,6 +303,19 @@ struct mmq_core_status {
 #undef X
 };
 
+/* Per operation and model, see metrics.c. counts[i]: at most mmq_core_buckets_us[i]; the last one: more than all. */
+enum { MMQ_CORE_BUCKETS = 16 };
+extern const uint32_t mmq_core_buckets_us[MMQ_CORE_BUCKETS];
+struct mmq_core_histogram { uint64_t counts[MMQ_CORE_BUCKETS + 1], sum_us; };
+struct mmq_core_metric {
+	uint8_t op;
+	char tenant[MMQ_JOURNAL_TEXT], model[MMQ_JOURNAL_TEXT];
+	uint64_t codes[MMQ_CODE_COUNT];
+	struct mmq_core_histogram queue, service;
+};
+const struct mmq_core_metric *mmq_core_metric(const struct mmq_core *core, uint32_t index);  /* NULL past the end */
+const struct mmq_core_histogram *mmq_core_journal_times(const struct mmq_core *core);        /* from a command to its completion */
+
 void mmq_core_status(const struct mmq_core *core, struct mmq_core_status *status_out);
 /* Workers by index from 0; false past the end. */
 bool mmq_core_worker(const struct mmq_core *core, uint32_t index, struct mmq_core_worker_status *worker_out);

@@ -100,6 +100,8 @@ struct core_lane {
 	struct core_node waiting, idle;
 	struct core_tenant *tenant;
 	struct core_model_load *load;
+	struct mmq_core_metric *metric;     /* of metric_op; NULL: not looked up yet */
+	uint8_t metric_op;
 	char model[MMQ_JOURNAL_TEXT];
 	uint64_t hash;
 	enum mmq_work_kind kind;
@@ -160,6 +162,7 @@ struct core_pending {
 	struct core_lane *lane;
 	struct core_waiter *waiter;
 	struct mmq_lease lease;
+	int64_t since_us;
 	uint8_t what;
 };
 
@@ -220,6 +223,9 @@ struct mmq_core {
 	struct core_pending *free_pendings;
 	struct core_topic *dirty_topics;
 	struct core_warming *warmings;
+	struct mmq_core_metric **metrics;
+	uint32_t metrics_count;
+	struct mmq_core_histogram journal_times;
 	struct core_client *free_clients;
 	void **blocks;                      /* of pooled memory */
 	size_t blocks_count;
@@ -372,6 +378,11 @@ void core_version_strike(struct mmq_core *core, const char *tenant, const char *
 void core_load_everywhere(struct mmq_core *core, const char *tenant, const char *model, uint32_t version);
 void core_catalogue_fini(struct mmq_core *core);
 bool core_version_is_disabled(const struct mmq_core *core, const char *tenant, const char *model, uint32_t version);
+
+/* metrics.c */
+void core_observe(struct mmq_core_histogram *histogram, int64_t us);
+struct mmq_core_metric *core_metric(struct mmq_core *core, const struct core_request *request);
+void core_metrics_fini(struct mmq_core *core);
 
 /* warm.c */
 bool core_warm(struct mmq_core *core, uint64_t route, const struct core_lease *lease, uint32_t above);   /* true: the grant waits */

@@ -12,7 +12,7 @@ pending_new(struct mmq_core *core, enum pending_why why)
 		pending = mmq_alloc(sizeof *pending);
 	else
 		core->free_pendings = pending->next;
-	*pending = (struct core_pending){ .ticket = ++core->ticket, .why = why };
+	*pending = (struct core_pending){ .ticket = ++core->ticket, .why = why, .since_us = core->now_us };
 	core_table_put(&core->pendings, core_hash(core, pending->ticket, NULL, 0), pending);
 	return pending;
 }
@@ -311,6 +311,8 @@ core_on_journal(struct mmq_core *core, struct mmq_journal_event *event)
 		return;
 	if (status == MMQ_JOURNAL_BROKEN)
 		core_stop(core, event->message);
+	if (!event->is_page)
+		core_observe(&core->journal_times, core->now_us - pending->since_us);
 	if (event->is_page)
 		page_done(core, pending, event->page);
 	else

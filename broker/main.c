@@ -11,6 +11,7 @@ static const struct mmq_option options[] = {
 	{ "work", MMQ_OPTION_TEXT, AT(given[SHELL_WORK]), NULL, 0, 0, 0, "where workers connect" },
 	{ "keys", MMQ_OPTION_TEXT, AT(keys), NULL, 0, 0, 0, "folder of CURVE keys; tcp sockets are then encrypted and let in only the keys in its folder allow" },
 	{ "journal", MMQ_OPTION_TEXT, AT(journal), "sqlite", 0, 0, 0, "sqlite, memory (nothing survives the broker) or none (no durable work)" },
+	{ "http", MMQ_OPTION_TEXT, AT(http), NULL, 0, 0, 0, "loopback address for /metrics and /health/ready, as 127.0.0.1:9464; none: no such port" },
 	{ "message-bytes-max", MMQ_OPTION_BYTES, AT(message_bytes_max), "4M", 1024, 1 << 30, 0, "largest frame of a client" },
 	{ "work-bytes-max", MMQ_OPTION_BYTES, AT(work_bytes_max), "64M", 65536, 1 << 30, 0, "largest frame of a worker" },
 	{ "peers-max", MMQ_OPTION_COUNT, AT(peers_max), "1023", 16, 1000000, 0, "sockets of the libzmq context" },

@@ -176,6 +176,7 @@ count_end(struct mmq_core *core, const struct core_request *request)
 	enum mmq_work_kind kind = request->end_state == MMQ_JOB_DONE ? request->lane->kind : none;
 
 	CORE_COUNT(core, answered);
+	core_metric(core, request)->codes[(unsigned)request->code < MMQ_CODE_COUNT ? request->code : MMQ_INTERNAL]++;
 	core->status.counters.predict_done += kind == MMQ_WORK_PREDICT;
 	core->status.counters.train_done += kind == MMQ_WORK_TRAIN;
 	core->status.counters.store_done += kind == MMQ_WORK_STORE;

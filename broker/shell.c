@@ -329,6 +329,11 @@ mmq_shell_start(void *self, struct mmq_err *err)
 	if (sockets_open(shell, err) == -1)
 		return -1;
 	recover(shell);
+	if (shell->options.http != NULL) {
+		if (mmq_http_open(&shell->http, shell->options.http, err) == -1)
+			return -1;
+		mmq_log(MMQ_LOG_INFO, "bound", "http=127.0.0.1:%u", mmq_http_port(shell->http));
+	}
 	for (int i = 0; i < SHELL_SOCKETS; i++)
 		mmq_log(MMQ_LOG_INFO, "bound", "socket=%s endpoint=%s", mmq_shell_socket_name((enum shell_socket)i), shell->home.endpoint[i]);
 	return 0;
@@ -425,6 +430,8 @@ turn(struct shell *shell, const zmq_pollitem_t *items)
 		mmq_sink_read(&shell->sink);
 	if (shell->has_keys && items[6].revents)
 		mmq_zap_answer(&shell->zap);
+	if (items[7].revents)
+		mmq_shell_metrics_give(shell);
 	if (shell->has_keys && shell->now_us >= shell->keys_us)
 		keys_check(shell);
 	times_read(shell);
@@ -444,20 +451,24 @@ mmq_shell_loop(void *self, struct mmq_err *err)
 
 	while (!shell->stopping) {
 		struct mmq_core_status status;
-		zmq_pollitem_t items[7] = {
+		zmq_pollitem_t items[8] = {
 			{ .fd = mmq_signal_fd(), .events = ZMQ_POLLIN },
 			{ .fd = shell->journal == NULL ? -1 : shell->ops->fd(shell->journal), .events = ZMQ_POLLIN },
 			{ .socket = shell->work, .events = ZMQ_POLLIN }, { .socket = shell->request, .events = ZMQ_POLLIN },
 			{ .socket = shell->publish, .events = ZMQ_POLLIN }, { .socket = shell->sink.socket, .events = ZMQ_POLLIN },
 			{ .socket = shell->zap.socket, .events = ZMQ_POLLIN },
+			{ .fd = shell->http == NULL ? mmq_signal_fd() : mmq_http_fd(shell->http), .events = shell->http == NULL ? 0 : ZMQ_POLLIN },
 		};
+
+		if (!shell->has_keys)
+			items[6] = (zmq_pollitem_t){ .fd = mmq_signal_fd() };
 
 		if (items[1].fd == -1)
 			items[1] = (zmq_pollitem_t){ .fd = mmq_signal_fd(), .events = ZMQ_POLLIN };
 		mmq_core_status(shell->core, &status);
 		if (status.bytes >= PUSH_SHARE(shell->options.bytes_max))
 			items[4].events = 0;
-		if (zmq_poll(items, shell->has_keys ? 7 : 6, sleep_ms(shell, mail_waits)) == -1 && errno != EINTR)
+		if (zmq_poll(items, 8, sleep_ms(shell, mail_waits)) == -1 && errno != EINTR)
 			return mmq_err_set(err, MMQ_UNAVAILABLE, "poll: %s", zmq_strerror(errno));
 		mail_waits = turn(shell, items);
 	}
@@ -474,6 +485,7 @@ mmq_shell_stop(void *self)
 	struct shell_news *news;
 	void *sockets[] = { shell->request, shell->publish, shell->work };
 
+	mmq_http_close(&shell->http);
 	if (shell->journal != NULL)
 		batch_submit(shell);
 	if (shell->journal != NULL)

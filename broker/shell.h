@@ -10,6 +10,7 @@
 #include <zmq.h>
 
 #include "broker/core.h"
+#include "broker/http.h"
 #include "broker/shell_home.h"
 #include "broker/shell_route.h"
 #include "broker/sink.h"
@@ -25,7 +26,7 @@ enum { SHELL_BURST = 128, SHELL_COPY_MAX = 16384, SHELL_SINK_BYTES_MAX = 65536, 
 #define PUSH_SHARE(bytes_max) ((uint64_t)(bytes_max) / 8 * 7)
 
 struct shell_options {
-	char *home, *given[SHELL_SOCKETS], *keys, *journal;
+	char *home, *given[SHELL_SOCKETS], *keys, *journal, *http;
 	int64_t message_bytes_max, work_bytes_max, peers_max, io_threads;
 	int64_t outbox_bytes_max, outbox_bytes_each, outbox_ttl_ms, drain_ms;
 	int64_t heartbeat_ms, lease_ms, stall_ms, adoption_ms, requests_max, bytes_max, requests_tenant_max, bytes_tenant_max, requests_client_max,
@@ -57,6 +58,7 @@ struct shell {
 	bool has_keys;
 	void *context, *request, *publish, *work;
 	struct sink sink;
+	struct http *http;
 	struct routes clients, workers;
 	const struct mmq_journal_ops *ops;
 	struct mmq_journal *journal;
@@ -94,6 +96,9 @@ void mmq_shell_parts_close(zmq_msg_t *parts, unsigned count);
 /* shell_request.c */
 void mmq_shell_request_read(struct shell *shell);
 void mmq_shell_publish_read(struct shell *shell);
+
+/* shell_metrics.c */
+void mmq_shell_metrics_give(struct shell *shell);
 
 /* shell_answer.c, shell_publish.c, shell_status.c */
 void mmq_shell_answer(struct shell *shell, const struct mmq_core_answer *answer);
