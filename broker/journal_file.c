@@ -35,7 +35,7 @@ journal_file_lock(const char *path, int *lock_fd_out, struct mmq_err *err)
 	if (*lock_fd_out == -1)
 		return mmq_err_set(err, MMQ_UNAVAILABLE, "journal '%s': %s", path, strerror(failed));
 	if (flock(*lock_fd_out, LOCK_EX | LOCK_NB) == -1)
-		return mmq_err_set(err, MMQ_FAILED_PRECONDITION, "journal '%s' is in use by another process", path);
+		return mmq_err_set(err, MMQ_UNAVAILABLE, "journal '%s' is in use by another process", path);
 	return refuse_network(*lock_fd_out, path, err);
 }
 

@@ -61,7 +61,7 @@ lock_take(struct shell_home *home, struct mmq_err *err)
 	if (home->lock_fd == -1)
 		return mmq_err_set(err, MMQ_UNAVAILABLE, "home: cannot open '%s': %s", path, strerror(errno));
 	if (flock(home->lock_fd, LOCK_EX | LOCK_NB) == -1)
-		return mmq_err_set(err, MMQ_FAILED_PRECONDITION, "home '%s' is in use by another broker", home->path);
+		return mmq_err_set(err, MMQ_UNAVAILABLE, "home '%s' is in use by another broker", home->path);
 	if (ftruncate(home->lock_fd, 0) == 0)
 		dprintf(home->lock_fd, "%d\n", (int)getpid());
 	return 0;

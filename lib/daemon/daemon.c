@@ -178,7 +178,7 @@ run(const struct mmq_daemon *daemon, void *self)
 
 	if (signals_start(&err) == -1 || parent_follow(&err) == -1 || daemon->start(self, &err) == -1) {
 		mmq_log(MMQ_LOG_ERROR, "start", "code=%s error=\"%s\"", mmq_code_name(err.code), err.message);
-		result = err.code == MMQ_INVALID_ARGUMENT ? MMQ_EXIT_CONFIG : MMQ_EXIT_FAILED;
+		result = err.code == MMQ_INVALID_ARGUMENT || err.code == MMQ_FAILED_PRECONDITION ? MMQ_EXIT_CONFIG : MMQ_EXIT_FAILED;
 	} else {
 		ready_say();
 		mmq_log(MMQ_LOG_INFO, "ready", "version=%s pid=%d", MMQ_VERSION, (int)getpid());

@@ -58,7 +58,7 @@ test_second_broker_on_a_home_is_refused(void **state)
 	(void)state;
 	assert_int_equal(mmq_shell_home_open(&first, inside("home"), nothing, false, &err), 0);
 	assert_int_equal(mmq_shell_home_open(&second, inside("home"), nothing, false, &err), -1);
-	assert_int_equal(err.code, MMQ_FAILED_PRECONDITION);
+	assert_int_equal(err.code, MMQ_UNAVAILABLE);
 	mmq_shell_home_close(&second);
 	mmq_shell_home_close(&first);
 	assert_int_equal(mmq_shell_home_open(&first, inside("home"), nothing, false, &err), 0);

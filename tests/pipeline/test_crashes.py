@@ -113,3 +113,11 @@ def test_a_second_service_on_a_home_is_refused(fresh):
     done = services.command("up", "--home", service.home)
     assert done.returncode not in (0, 3) and done.stderr
     assert service.client().good(op="ping")["ok"]
+
+
+def test_a_store_of_a_newer_format_is_refused_at_start(fresh, tmp_path):
+    store = tmp_path / "home" / "store"
+    store.mkdir(parents=True)
+    (store / "FORMAT").write_text("modelmq-store 999\n")
+    done = services.command("up", "--home", tmp_path / "home", timeout_s=20)
+    assert done.returncode != 0 and "format" in (done.stdout + done.stderr).lower()

@@ -440,7 +440,7 @@ test_what_cannot_be_opened_says_why(void **state)
 	char path[96], command[96];
 
 	snprintf(path, sizeof(path), "%s", test->path);
-	expect_refusal(path, MMQ_FAILED_PRECONDITION, "in use");
+	expect_refusal(path, MMQ_UNAVAILABLE, "in use");
 	test->ops->close(&test->journal);
 	change_pragma(path, "PRAGMA user_version = 2");
 	expect_refusal(path, MMQ_FAILED_PRECONDITION, "newer");
