@@ -65,7 +65,8 @@ check_format(const struct mmq_store *store, bool create, struct mmq_err *err)
 		if (errno != ENOENT)
 			return mmq_layout_fail(err, "look at", "FORMAT");
 		if (!create || !is_empty(store->root))
-			return mmq_err_set(err, MMQ_NOT_FOUND, "store: the folder holds no FORMAT file, so it is not a modelmq store");
+			return mmq_err_set(err, is_empty(store->root) ? MMQ_NOT_FOUND : MMQ_FAILED_PRECONDITION,
+			    "store: the folder holds no FORMAT file, so it is not a modelmq store");
 		if (write_format(store, err) == -1)
 			return -1;
 	}
