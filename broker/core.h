@@ -255,7 +255,7 @@ struct mmq_core_action {
 		struct { struct mmq_lease lease; enum mmq_grant_kind what; uint32_t number; enum mmq_code code; const char *message; } grant;
 		struct { const char *tenant, *model; uint32_t version; } load;
 		struct mmq_core_publish publish;
-		struct { const char *tenant; const struct mmq_core_mark *marks; size_t count; } mark;  /* topic mark/<tenant> */
+		struct { const char *tenant; const struct mmq_core_mark *marks; size_t count; } mark;  /* topic mark/<tenant>/ */
 		const struct mmq_journal_command *command;
 		const struct mmq_journal_read *read;
 		struct mmq_body *body;
