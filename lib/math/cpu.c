@@ -1,9 +1,8 @@
 /* cpu.c: run-time dispatch and OpenBLAS's environment. */
 #include "math/cpu.h"
 
-#include <stdatomic.h>
-#include <stdatomic.h>
 #include <limits.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -31,6 +30,24 @@ mmq_cpu_has_avx2(void)
 		atomic_store_explicit(&answer, known, memory_order_relaxed);
 	}
 	return known == 2;
+}
+
+bool
+mmq_cpu_has_avx512(void)
+{
+#if defined(__x86_64__)
+	static atomic_int known;         /* 0: not asked, 1: no, 2: yes */
+	int answer = atomic_load_explicit(&known, memory_order_relaxed);
+	if (answer == 0) {
+		const char *wanted = getenv("MMQ_CPU");
+		bool is_refused = wanted != NULL && strcmp(wanted, "avx2") == 0;
+		answer = mmq_cpu_has_avx2() && !is_refused && __builtin_cpu_supports("avx512f") ? 2 : 1;
+		atomic_store_explicit(&known, answer, memory_order_relaxed);
+	}
+	return answer == 2;
+#else
+	return false;
+#endif
 }
 
 const char *

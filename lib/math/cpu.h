@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 bool mmq_cpu_has_avx2(void);          /* AVX2 and FMA; false if MMQ_CPU=portable is in the environment */
+bool mmq_cpu_has_avx512(void);        /* AVX-512F as well; false if MMQ_CPU is portable or avx2. Kernels that use it give AVX2's bits */
 const char *mmq_cpu_path(void);       /* "avx2" or "portable": recorded in cards and bench headers */
 
 /* OpenBLAS picks its kernel and starts its threads before main. Debian's 0.3.21 guesses wrong on newer processors and

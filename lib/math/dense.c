@@ -1,5 +1,5 @@
 /* dense.c: packing, and the forward kernel: register tiles of 6 x 16 (or 12 x 8 for narrow panels), four panels at a time for a single row. */
-#include "math/dense.h"
+#include "math/dense_inner.h"
 
 #include <math.h>
 #include <string.h>
@@ -224,6 +224,10 @@ mmq_dense_forward(const struct mmq_dense *shape, float *y, size_t y_stride, cons
     const float *packed, const float *bias)
 {
 #if defined(__x86_64__)
+	if (mmq_cpu_has_avx512()) {
+		mmq_dense_forward_avx512(shape, y, y_stride, x, x_stride, rows, packed, bias);
+		return;
+	}
 	if (mmq_cpu_has_avx2()) {
 		run_avx2(shape, y, y_stride, x, x_stride, rows, packed, bias);
 		return;

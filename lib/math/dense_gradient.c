@@ -1,7 +1,7 @@
 /* dense_gradient.c: the gradient of a layer's weights: g = x^T d, a register tile of 6 inputs x 16 columns (12 x 8 for narrow panels) over all rows.
  *
  * Each entry is one chain of fused multiply-adds over the rows in order, so the bits depend neither on the tile nor on the path. */
-#include "math/dense.h"
+#include "math/dense_inner.h"
 
 #include <math.h>
 #include <string.h>
@@ -14,12 +14,6 @@
 
 enum { PANEL = MMQ_DENSE_PANEL, TILE_MAX = 12 };
 
-static size_t
-offset_of(const struct mmq_dense *shape, size_t i)
-{
-	return i / shape->segment * shape->segment_stride + i % shape->segment;
-}
-
 void
 mmq_dense_gradient_portable(const struct mmq_dense *shape, float *g, const struct mmq_dense_rows *rows, size_t width, size_t from, size_t to,
     bool add)
@@ -29,7 +23,7 @@ mmq_dense_gradient_portable(const struct mmq_dense *shape, float *g, const struc
 			memset(g, 0, PANEL * sizeof(*g));
 		for (size_t run = 0; run < rows->runs; run++)
 			for (size_t r = 0; r < rows->run_rows; r++) {
-				float x = rows->x[run * rows->x_run_stride + r * rows->x_stride + offset_of(shape, i)];
+				float x = rows->x[run * rows->x_run_stride + r * rows->x_stride + mmq_dense_offset(shape, i)];
 				const float *d = rows->d + run * rows->d_run_stride + r * rows->d_stride;
 				for (size_t j = 0; j < width; j++)
 					g[j] = fmaf(x, d[j], g[j]);
@@ -106,7 +100,7 @@ tile_narrow(float *g, const struct mmq_dense_rows *rows, const size_t *offset, s
 	}
 }
 
-#define WIDE(count) case count: tile_wide(g, rows, rows->x + offset_of(shape, i), width, add, count); break;
+#define WIDE(count) case count: tile_wide(g, rows, rows->x + mmq_dense_offset(shape, i), width, add, count); break;
 #define NARROW(count) case count: tile_narrow(g, rows, offset, width, add, count); break;
 
 AVX2 static void
@@ -130,7 +124,7 @@ gradient_narrow(const struct mmq_dense *shape, float *g, const struct mmq_dense_
 	for (size_t i = from, count; i < to; i += count, g += count * PANEL) {
 		count = to - i < TILE_MAX ? to - i : TILE_MAX;
 		for (size_t k = 0; k < count; k++)
-			offset[k] = offset_of(shape, i + k);
+			offset[k] = mmq_dense_offset(shape, i + k);
 		switch (count) {
 		NARROW(12) NARROW(11) NARROW(10) NARROW(9) NARROW(8) NARROW(7) NARROW(6) NARROW(5) NARROW(4) NARROW(3) NARROW(2) NARROW(1)
 		default: break;
@@ -143,6 +137,10 @@ void
 mmq_dense_gradient(const struct mmq_dense *shape, float *g, const struct mmq_dense_rows *rows, size_t width, size_t from, size_t to, bool add)
 {
 #if defined(__x86_64__)
+	if (mmq_cpu_has_avx512()) {
+		mmq_dense_gradient_avx512(shape, g, rows, width, from, to, add);
+		return;
+	}
 	if (mmq_cpu_has_avx2()) {
 		if (width > 8)
 			gradient_wide(shape, g, rows, width, from, to, add);
