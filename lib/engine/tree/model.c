@@ -184,7 +184,7 @@ mmq_tree_builder_finish(struct mmq_tree_builder **builder_p, const struct mmq_tr
 static void
 free_arrays(const struct mmq_tree_model *model)
 {
-	const void *const arrays[] = { model->base, model->tree_start, model->kind, model->threshold, model->feature, model->first,
+	const void *const arrays[] = { model->base, model->tree_start, model->kind, model->threshold, model->threshold64, model->feature, model->first,
 		model->cover, model->set_start, model->set_word, model->values, model->gain, model->splits };
 	for (size_t i = 0; i < sizeof(arrays) / sizeof(arrays[0]); i++)
 		free((void *)arrays[i]);

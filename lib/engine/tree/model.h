@@ -5,14 +5,16 @@
  *   LESS_FIRST    x <= threshold goes to the first child, the rest to the second
  *   LESS_SECOND   x > threshold goes to the first child, the rest to the second
  *   CATEGORY      a code in the node's set goes to the first child, the rest to the second; here missing is a code like others
- * Comparisons are of floats. A leaf names a row of values: one number, or one per class for forests on more than two classes. */
+ *   ZERO_LESS_*   the same as LESS_*, where values within 1e-35 of zero are missing ones (models of other libraries)
+ * Comparisons are of floats; with threshold64 (models of libraries that compute in double) rows of doubles are compared as doubles. A leaf names a row of values: one number, or one per class for forests on more than two classes. */
 #ifndef MMQ_ENGINE_TREE_MODEL_H
 #define MMQ_ENGINE_TREE_MODEL_H
 
 #include "data/part.h"
 #include "engine/tree/bins.h"
 
-enum mmq_tree_node_kind { MMQ_NODE_LEAF, MMQ_NODE_LESS_FIRST, MMQ_NODE_LESS_SECOND, MMQ_NODE_CATEGORY, MMQ_NODE_KINDS };
+enum mmq_tree_node_kind { MMQ_NODE_LEAF, MMQ_NODE_LESS_FIRST, MMQ_NODE_LESS_SECOND, MMQ_NODE_CATEGORY, MMQ_NODE_ZERO_LESS_FIRST,
+	MMQ_NODE_ZERO_LESS_SECOND, MMQ_NODE_KINDS };
 
 struct mmq_tree_walk;  /* walk.c: what prediction derives from these arrays */
 
@@ -29,6 +31,7 @@ struct mmq_tree_model {
 	const uint32_t *tree_start;   /* (trees + 1) */
 	const uint8_t *kind;          /* (nodes) */
 	const float *threshold;       /* (nodes); CATEGORY: the number of its set */
+	const double *threshold64;    /* (nodes) or NULL; threshold is then the largest float that is not above */
 	const uint32_t *feature;      /* (nodes): column of the batch, code columns after dense ones; LEAF: row of values */
 	const uint32_t *first;        /* (nodes) */
 	const float *cover;           /* (nodes): training rows, or their weight */
@@ -81,6 +84,8 @@ void mmq_tree_model_destroy(struct mmq_tree_model **model);
 /* walk.c */
 struct mmq_tree_walk *mmq_tree_walk_new(const struct mmq_tree_model *model);
 void mmq_tree_walk_destroy(struct mmq_tree_walk **walk);
+/* exact.c: one row of doubles (cols) and its codes through one tree. */
+uint32_t mmq_tree_walk_exact(const struct mmq_tree_model *model, uint32_t tree, const double *row, const int32_t *codes);
 /* predict.c */
 size_t mmq_tree_scratch_bytes(const struct mmq_tree_model *model, size_t rows_max);
 void mmq_tree_predict(const struct mmq_tree_model *model, const struct mmq_batch *x, struct mmq_outputs *out, void *scratch);

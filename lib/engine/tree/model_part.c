@@ -32,6 +32,8 @@ mmq_tree_model_save(const struct mmq_tree_model *model, struct mmq_part *out)
 	mmq_part_put_vector(out, "tree_start", MMQ_U32, (uint64_t)model->trees + 1, model->tree_start);
 	mmq_part_put_vector(out, "kind", MMQ_U8, model->nodes, model->kind);
 	mmq_part_put_vector(out, "threshold", MMQ_F32, model->nodes, model->threshold);
+	if (model->threshold64 != NULL)
+		mmq_part_put_vector(out, "threshold64", MMQ_F64, model->nodes, model->threshold64);
 	mmq_part_put_vector(out, "feature", MMQ_U32, model->nodes, model->feature);
 	mmq_part_put_vector(out, "first", MMQ_U32, model->nodes, model->first);
 	mmq_part_put_vector(out, "cover", MMQ_F32, model->nodes, model->cover);
@@ -107,6 +109,8 @@ get_arrays(struct mmq_tree_model *model, const struct mmq_part *in, struct mmq_e
 	model->tree_start = get_vector(in, "tree_start", MMQ_U32, UINT64_MAX, &starts, &ok, err);
 	model->kind = get_vector(in, "kind", MMQ_U8, UINT64_MAX, &nodes, &ok, err);
 	model->threshold = get_vector(in, "threshold", MMQ_F32, nodes, NULL, &ok, err);
+	if (mmq_part_find_tensor(in, "threshold64") != NULL)
+		model->threshold64 = get_vector(in, "threshold64", MMQ_F64, nodes, NULL, &ok, err);
 	model->feature = get_vector(in, "feature", MMQ_U32, nodes, NULL, &ok, err);
 	model->first = get_vector(in, "first", MMQ_U32, nodes, NULL, &ok, err);
 	model->cover = get_vector(in, "cover", MMQ_F32, nodes, NULL, &ok, err);
@@ -156,7 +160,8 @@ node_fault(const struct mmq_tree_model *model, uint32_t tree, uint32_t k)
 			return "a category's column";
 		return !(threshold >= 0 && threshold < (float)model->sets && threshold == floorf(threshold)) ? "a category's set" : NULL;
 	}
-	return model->feature[k] >= model->cols ? "a node's column" : isnan(threshold) ? "a threshold" : NULL;
+	return model->feature[k] >= model->cols ? "a node's column" : isnan(threshold) || (model->threshold64 != NULL && isnan(model->threshold64[k])) ?
+	    "a threshold" : NULL;
 }
 
 static int

@@ -22,6 +22,8 @@ size_t
 mmq_tree_scratch_bytes(const struct mmq_tree_model *model, size_t rows_max)
 {
 	size_t rows = block_rows(model, rows_max);
+	if (model->threshold64 != NULL)
+		return rows * model->outputs * sizeof(double) + rows * model->walk->slots * sizeof(float) + model->cols * sizeof(double) + 8;
 	return rows * model->outputs * sizeof(double) + rows * model->walk->slots * sizeof(float);
 }
 
@@ -90,7 +92,10 @@ walk_mixed(const struct mmq_tree_model *model, uint32_t tree, const float *row, 
 			goes_second = place / 32 >= model->set_start[set + 1] - from || (model->set_word[from + place / 32] >> place % 32 & 1) == 0;
 		} else {
 			float value = row[model->walk->column_slot[model->feature[at]]];
-			goes_second = model->kind[at] == MMQ_NODE_LESS_FIRST ? !(value <= model->threshold[at]) : !(value > model->threshold[at]);
+			bool less_first = model->kind[at] == MMQ_NODE_LESS_FIRST || model->kind[at] == MMQ_NODE_ZERO_LESS_FIRST;
+			if (model->kind[at] >= MMQ_NODE_ZERO_LESS_FIRST && fabsf(value) <= 1e-35f)
+				value = NAN;
+			goes_second = less_first ? !(value <= model->threshold[at]) : !(value > model->threshold[at]);
 		}
 		at = start + model->first[at] + goes_second;
 	}
@@ -217,6 +222,26 @@ write_rows(const struct run *run, size_t count)
 	}
 }
 
+/* Rows of doubles through a model that compares doubles; row: (cols). */
+static void
+predict_exact(struct run *run, double *row)
+{
+	const struct mmq_tree_model *model = run->model;
+	const struct mmq_batch *x = run->x;
+	for (; run->first < x->rows; run->first++) {
+		if (x->row_start != NULL) {
+			memset(row, 0, model->cols * sizeof(*row));
+			for (uint64_t k = x->row_start[run->first]; k < x->row_start[run->first + 1]; k++)
+				row[x->col[k]] = ((const double *)x->value)[k];
+		}
+		const double *from = x->row_start != NULL ? row : (const double *)x->dense + run->first * x->stride;
+		memcpy(run->sums, model->base, model->outputs * sizeof(double));
+		for (uint32_t tree = 0; tree < model->trees; tree++)
+			take_leaf(run, 0, tree, mmq_tree_walk_exact(model, tree, from, codes_of(run, 0)));
+		write_rows(run, 1);
+	}
+}
+
 void
 mmq_tree_predict(const struct mmq_tree_model *model, const struct mmq_batch *x, struct mmq_outputs *out, void *scratch)
 {
@@ -225,6 +250,10 @@ mmq_tree_predict(const struct mmq_tree_model *model, const struct mmq_batch *x, 
 	run.rows = (float *)(run.sums + block * model->outputs);
 	run.wants_sums = (out->wanted & (MMQ_OUT_SCORE | MMQ_OUT_PROBABILITY)) != 0;
 	run.wants_leaf = (out->wanted & MMQ_OUT_LEAF) != 0;
+	if (model->threshold64 != NULL && x->dtype == MMQ_F64) {
+		predict_exact(&run, run.sums + block * model->outputs);
+		return;
+	}
 	for (run.first = 0; run.first < x->rows; run.first += block) {
 		size_t count = x->rows - run.first < block ? x->rows - run.first : block, r = 0;
 		prepare_rows(model->walk, x, run.first, count, run.rows);

@@ -12,7 +12,7 @@ give_slots(struct mmq_tree_walk *walk, const struct mmq_tree_model *model, uint3
 {
 	walk->column_slot = mmq_array((size_t)model->cols + 1, sizeof(uint32_t));
 	for (uint32_t k = 0; k < model->nodes; k++) {
-		if (model->kind[k] != MMQ_NODE_LESS_FIRST && model->kind[k] != MMQ_NODE_LESS_SECOND)
+		if (model->kind[k] == MMQ_NODE_LEAF || model->kind[k] == MMQ_NODE_CATEGORY)
 			continue;
 		walk->column_slot[model->feature[k]] = 1;
 		if (model->kind[k] == MMQ_NODE_LESS_SECOND)
@@ -80,7 +80,7 @@ measure_depth(struct mmq_tree_walk *walk, const struct mmq_tree_model *model, ui
 				walk->leaf_value[k] = model->values[model->feature[k]];
 			continue;
 		}
-		if (model->kind[k] == MMQ_NODE_CATEGORY)
+		if (model->kind[k] >= MMQ_NODE_CATEGORY)
 			walk->is_mixed[tree] = 1;
 		for (uint32_t side = 0; side < 2; side++) {
 			uint32_t *child = &depth[model->first[k] + side];

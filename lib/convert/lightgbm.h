@@ -1,0 +1,13 @@
+/* lightgbm.h: text models of LightGBM (format v3 and v4): regression, binary, multiclass; categories; all kinds of missing values.
+ * They predict in double. Refused with a reason: linear trees, other objectives and links. */
+#ifndef MMQ_CONVERT_LIGHTGBM_H
+#define MMQ_CONVERT_LIGHTGBM_H
+
+#include "convert/trees.h"
+
+enum { MMQ_LIGHTGBM_BYTES_MAX = 1 << 30 };
+
+/* import: initialised by the call; fini it after 0. FAILED_PRECONDITION: what this reader does not take; DATA_LOSS with the line's number. */
+int mmq_lightgbm_read(struct mmq_import *import, const void *text, size_t size, struct mmq_err *err);
+
+#endif

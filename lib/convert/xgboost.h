@@ -1,0 +1,13 @@
+/* xgboost.h: models of XGBoost as JSON or UBJSON (1.x to 3.x): gbtree and dart; squared error and its kin, logistic, softmax; categories.
+ * They predict in float32. Refused with a reason: gblinear, vector leaves, objectives with another link. */
+#ifndef MMQ_CONVERT_XGBOOST_H
+#define MMQ_CONVERT_XGBOOST_H
+
+#include "convert/trees.h"
+
+enum { MMQ_XGBOOST_BYTES_MAX = 512 << 20 };
+
+/* import: initialised by the call; fini it after 0. FAILED_PRECONDITION: what this reader does not take; DATA_LOSS. */
+int mmq_xgboost_read(struct mmq_import *import, const void *bytes, size_t size, struct mmq_err *err);
+
+#endif
