@@ -1,9 +1,10 @@
-/* bench_broker.c: requests of 64 bytes through the broker, beside the least that a ROUTER-to-ROUTER loop can do, on ipc, interleaved.
+/* bench_broker.c: requests through the broker, beside the least that libzmq can do: an own loop that moves frames between two ROUTERs
+ * in bursts and knows nothing (`loop`), and zmq_proxy (`proxy`). On ipc and tcp, with bodies of 64 and 1024 bytes, 1, 64 and 1024 in flight.
  *
- * Both have the same client and an echoing worker in processes of their own: `plain` is a loop that moves frames between two
- * ROUTERs in bursts and knows nothing; `broker` is modelmq-broker and a worker on lib/work. Rates move with the machine's
- * mood: compare the ratio, which comes from the medians of rounds that alternate.
- *     bench_broker [rounds] [requests] [path of modelmq-broker] */
+ * All three have the same client and an echoing worker in a process of its own; that of `broker` is on lib/work. Every request has
+ * a number of its own, and the client checks that each comes back once and unchanged. Rates move with the machine's mood:
+ * compare the ratios, which come from the medians of rounds that alternate. CPU is that of the middle process, all its threads.
+ *     bench_broker [rounds] [requests] [ipc|tcp|all] [64|1024|0] [in flight|0] [path of modelmq-broker] */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -18,7 +19,22 @@
 #include "util/clock.h"
 #include "work/work.h"
 
-enum { ROUNDS_MAX = 31, LATENCIES = 3000, BURST = 128 };
+enum { ROUNDS_MAX = 31, BURST = 128, SIDES = 3, IN_FLIGHT_MAX = 1024, ID_CHARS = 8, REQUEST_MAX = 2048 };
+
+static const char *const side_names[SIDES] = { "loop", "proxy", "broker" };
+
+struct side {
+	char front[128], back[128];
+	pid_t middle, worker;
+	void *socket;
+};
+
+struct request {
+	uint8_t bytes[REQUEST_MAX];
+	size_t size, id_at;
+	unsigned next;                   /* number of the next request */
+	bool waits[IN_FLIGHT_MAX];       /* by number modulo IN_FLIGHT_MAX */
+};
 
 static char home[64];
 
@@ -85,13 +101,22 @@ plain_run(const char *front_at, const char *back_at)
 }
 
 static void
-plain_worker_run(const char *back_at)
+proxy_run(const char *front_at, const char *back_at)
+{
+	void *context = zmq_ctx_new();
+
+	zmq_proxy(socket_new(context, ZMQ_ROUTER, front_at, true), socket_new(context, ZMQ_DEALER, back_at, true), NULL);
+}
+
+static void
+plain_worker_run(const char *back_at, bool says_hello)
 {
 	void *context = zmq_ctx_new(), *socket = socket_new(context, ZMQ_DEALER, back_at, false);
 	int timeout_ms = -1;
 
 	zmq_setsockopt(socket, ZMQ_RCVTIMEO, &timeout_ms, sizeof timeout_ms);
-	zmq_send(socket, "hi", 2, 0);
+	if (says_hello)
+		zmq_send(socket, "hi", 2, 0);
 	for (;;) {
 		zmq_msg_t id, body;
 
@@ -132,20 +157,7 @@ broker_worker_run(const char *endpoint)
 }
 
 static pid_t
-child_start(void (*run)(const char *), const char *endpoint)
-{
-	pid_t pid = fork();
-
-	if (pid == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		run(endpoint);
-		_exit(1);
-	}
-	return pid;
-}
-
-static pid_t
-broker_start(const char *program)
+broker_start(const char *program, const struct side *side)
 {
 	char line[8], number[16];
 	int fds[2];
@@ -157,7 +169,7 @@ broker_start(const char *program)
 	pid = fork();
 	if (pid == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		execl(program, program, "--home", home, "--ready-fd", number, "--log-level", "error", (char *)NULL);
+		execl(program, program, "--home", home, "--request", side->front, "--work", side->back, "--ready-fd", number, "--log-level", "error", (char *)NULL);
 		fprintf(stderr, "bench: cannot run %s: %s\n", program, strerror(errno));
 		_exit(127);
 	}
@@ -186,31 +198,45 @@ cpu_us(pid_t pid)
 }
 
 static void
-ask(void *socket, const struct mmq_buf *request)
+ask(void *socket, struct request *request)
 {
+	char id[ID_CHARS + 1];
+
+	snprintf(id, sizeof id, "%0*u", ID_CHARS, request->next % 100000000);
+	memcpy(request->bytes + request->id_at, id, ID_CHARS);
+	request->waits[request->next++ % IN_FLIGHT_MAX] = true;
 	zmq_send(socket, request->bytes, request->size, 0);
 }
 
+/* One answer: the request of a number that waits, unchanged. */
 static void
-hear(void *socket, size_t size)
+hear(void *socket, struct request *request)
 {
-	char answer[4096];
+	uint8_t answer[REQUEST_MAX] = { 0 };
+	int size = zmq_recv(socket, answer, sizeof answer, 0);
+	size_t id_end = request->id_at + ID_CHARS;
+	char id[ID_CHARS + 1] = "";
+	unsigned number;
 
-	if (zmq_recv(socket, answer, sizeof answer, 0) != (int)size) {
-		fprintf(stderr, "bench: no answer, or a refusal: %.200s\n", answer);
+	memcpy(id, answer + request->id_at, ID_CHARS);
+	number = (unsigned)strtoul(id, NULL, 10) % IN_FLIGHT_MAX;
+	if (size != (int)request->size || memcmp(answer, request->bytes, request->id_at) != 0 || !request->waits[number] ||
+	    memcmp(answer + id_end, request->bytes + id_end, request->size - id_end) != 0) {
+		fprintf(stderr, "bench: no answer, a refusal, or one that was not asked for: %.200s\n", (const char *)answer);
 		exit(1);
 	}
+	request->waits[number] = false;
 }
 
 static double
-rate_measure(void *socket, const struct mmq_buf *request, int in_flight, int count)
+rate_measure(void *socket, struct request *request, int in_flight, int count)
 {
 	int64_t start_us = mmq_clock_mono_us();
 
 	for (int i = 0; i < in_flight; i++)
 		ask(socket, request);
 	for (int i = 0; i < count; i++) {
-		hear(socket, request->size);
+		hear(socket, request);
 		if (i + in_flight < count)
 			ask(socket, request);
 	}
@@ -230,104 +256,153 @@ quantile(double *values, int count, double q)
 	return values[(int)(q * (count - 1))];
 }
 
+/* A prediction of `size` bytes: the rows' text fills what the rest leaves. */
 static void
-latency_measure(void *socket, const struct mmq_buf *request, double *p50, double *p99)
+request_make(struct request *request, size_t size)
 {
-	static double latencies[LATENCIES];
+	static const char keys[] = "\x85\xa1v\x01\xa2op\xa7predict\xa2id\xa8" "00000000" "\xa5model\xa1m\xa4rows\xc5";
 
-	for (int i = 0; i < LATENCIES; i++) {
-		int64_t start_us = mmq_clock_mono_us();
-
-		ask(socket, request);
-		hear(socket, request->size);
-		latencies[i] = (double)(mmq_clock_mono_us() - start_us);
-	}
-	*p50 = quantile(latencies, LATENCIES, 0.5);
-	*p99 = quantile(latencies, LATENCIES, 0.99);
+	memset(request, 0, sizeof *request);
+	memcpy(request->bytes, keys, sizeof keys - 1);
+	request->size = size;
+	request->id_at = (size_t)((const char *)memchr(keys, '0', sizeof keys) - keys);
+	request->bytes[sizeof keys - 1] = (uint8_t)((size - sizeof keys - 1) >> 8);
+	request->bytes[sizeof keys] = (uint8_t)(size - sizeof keys - 1);
 }
 
 static void
-request_pack(struct mmq_buf *buf)
+pair_start(struct side *side, int which, const char *program)
 {
-	mmq_buf_init(buf, 256);
-	mmq_put_map(buf, 5);
-	mmq_put_str(buf, "v");
-	mmq_put_uint(buf, 1);
-	mmq_put_str(buf, "op");
-	mmq_put_str(buf, "predict");
-	mmq_put_str(buf, "id");
-	mmq_put_str(buf, "0123456789");
-	mmq_put_str(buf, "model");
-	mmq_put_str(buf, "m");
-	mmq_put_str(buf, "rows");
-	mmq_put_array(buf, 1);
-	mmq_put_array(buf, 2);
-	mmq_put_double(buf, 1.5);
-	mmq_put_int(buf, 2);
+	side->middle = which == 2 ? broker_start(program, side) : fork();
+	if (side->middle == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		(which == 0 ? plain_run : proxy_run)(side->front, side->back);
+		_exit(1);
+	}
+	side->worker = fork();
+	if (side->worker == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (which == 2)
+			broker_worker_run(side->back);
+		plain_worker_run(side->back, which == 0);
+		_exit(1);
+	}
+}
+
+/* The model is known once the worker said hello: until then the broker refuses, and its refusal is no echo. */
+static void
+warm_up(void *socket, struct request *request)
+{
+	char answer[REQUEST_MAX];
+
+	for (int tries = 0; tries < 20000; tries++) {
+		zmq_send(socket, request->bytes, request->size, 0);
+		if (zmq_recv(socket, answer, sizeof answer, 0) == (int)request->size)
+			break;
+	}
+	rate_measure(socket, request, 64, 2000);
+}
+
+static void
+row_print(const char *transport, size_t size, int in_flight, double rates[SIDES][ROUNDS_MAX], int rounds, const double *cpu)
+{
+	double medians[SIDES], best;
+
+	for (int i = 0; i < SIDES; i++) {
+		medians[i] = quantile(rates[i], rounds, 0.5);
+		if (in_flight == 1)
+			medians[i] = 1e6 / medians[i];
+	}
+	best = in_flight == 1 ? medians[medians[1] < medians[0]] : medians[medians[1] > medians[0]];
+	printf("%-4s %5zu %9d %-5s", transport, size, in_flight, in_flight == 1 ? "us" : "1/s");
+	for (int i = 0; i < SIDES; i++)
+		printf(" %9.0f", medians[i]);
+	printf(" %12.2f  ", medians[2] / best);
+	for (int i = 0; i < SIDES; i++)
+		printf(" %6.2f", cpu[i]);
+	printf("\n");
+	fflush(stdout);
+}
+
+static void
+row_measure(struct side *sides, const char *transport, size_t size, int in_flight, int rounds, int count)
+{
+	static double rates[SIDES][ROUNDS_MAX];
+	static struct request request;
+	double cpu[SIDES] = { 0 };
+
+	request_make(&request, size);
+	if (in_flight == 1)
+		count = count / 10 + 1;
+	for (int i = 0; i < SIDES; i++)
+		warm_up(sides[i].socket, &request);
+	for (int round = 0; round < rounds; round++)
+		for (int i = 0; i < SIDES; i++) {
+			double before_us = cpu_us(sides[i].middle);
+
+			rates[i][round] = rate_measure(sides[i].socket, &request, in_flight, count);
+			cpu[i] += (cpu_us(sides[i].middle) - before_us) / rounds / count;
+		}
+	row_print(transport, size, in_flight, rates, rounds, cpu);
+}
+
+static void
+transport_measure(bool tcp, size_t only_size, int only_in_flight, int rounds, int count, const char *program)
+{
+	static const size_t sizes[] = { 64, 1024 };
+	static const int in_flight[] = { 1, 64, 1024 };
+	struct side sides[SIDES];
+	void *context;
+	char command[256];
+
+	snprintf(home, sizeof home, "/tmp/mmq-bench-%d", (int)getpid());
+	for (int i = 0; i < SIDES; i++) {
+		int port = 20000 + (int)(getpid() % 10000) + 2 * i;
+
+		snprintf(sides[i].front, sizeof sides[i].front, tcp ? "tcp://127.0.0.1:%d" : "ipc:///tmp/mmq-bench-%d-front", port);
+		snprintf(sides[i].back, sizeof sides[i].back, tcp ? "tcp://127.0.0.1:%d" : "ipc:///tmp/mmq-bench-%d-back", port + 1);
+		pair_start(&sides[i], i, program);
+	}
+	context = zmq_ctx_new();
+	for (int i = 0; i < SIDES; i++)
+		sides[i].socket = socket_new(context, ZMQ_DEALER, sides[i].front, false);
+	for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
+		for (size_t f = 0; f < sizeof in_flight / sizeof *in_flight; f++)
+			if ((only_size == 0 || only_size == sizes[s]) && (only_in_flight == 0 || only_in_flight == in_flight[f]))
+				row_measure(sides, tcp ? "tcp" : "ipc", sizes[s], in_flight[f], rounds, count);
+	for (int i = 0; i < SIDES; i++) {
+		kill(sides[i].worker, SIGKILL);
+		kill(sides[i].middle, SIGKILL);
+		waitpid(sides[i].worker, NULL, 0);
+		waitpid(sides[i].middle, NULL, 0);
+		zmq_close(sides[i].socket);
+		if (!tcp) {
+			unlink(sides[i].front + strlen("ipc://"));
+			unlink(sides[i].back + strlen("ipc://"));
+		}
+	}
+	zmq_ctx_term(context);
+	snprintf(command, sizeof command, "rm -rf '%s'", home);
+	if (system(command) != 0)
+		exit(1);
 }
 
 int
 main(int argc, char **argv)
 {
-	int rounds = argc > 1 ? atoi(argv[1]) : 5, count = argc > 2 ? atoi(argv[2]) : 40000, worker_tries = 0;
-	const char *program = argc > 3 ? argv[3] : "build/bin/modelmq-broker";
-	static const int in_flight[] = { 64, 1024 };
-	static double rates[2][2][ROUNDS_MAX], p50[2][ROUNDS_MAX], p99[2][ROUNDS_MAX];
-	double broker_cpu_us, requests = 0;
-	char front[96], back[96], request_at[96], work_at[96], answer[4096];
-	struct mmq_buf request;
-	pid_t children[4];
-	void *context, *sockets[2];
+	int rounds = argc > 1 ? atoi(argv[1]) : 5, count = argc > 2 ? atoi(argv[2]) : 40000, in_flight = argc > 5 ? atoi(argv[5]) : 0;
+	const char *transport = argc > 3 ? argv[3] : "all", *program = argc > 6 ? argv[6] : "build/bin/modelmq-broker";
+	size_t size = argc > 4 ? strtoul(argv[4], NULL, 10) : 0;
 
 	rounds = rounds < 1 ? 1 : rounds > ROUNDS_MAX ? ROUNDS_MAX : rounds;
-	snprintf(home, sizeof home, "/tmp/mmq-bench-%d", (int)getpid());
-	snprintf(front, sizeof front, "ipc://%s-front", home);
-	snprintf(back, sizeof back, "ipc://%s-back", home);
-	snprintf(request_at, sizeof request_at, "ipc://%s/run/request", home);
-	snprintf(work_at, sizeof work_at, "ipc://%s/run/work", home);
-	request_pack(&request);
-	children[0] = broker_start(program);
-	children[1] = child_start(broker_worker_run, work_at);
-	children[2] = fork();
-	if (children[2] == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		plain_run(front, back);
-		_exit(1);
-	}
-	children[3] = child_start(plain_worker_run, back);
-	context = zmq_ctx_new();
-	sockets[0] = socket_new(context, ZMQ_DEALER, front, false);
-	sockets[1] = socket_new(context, ZMQ_DEALER, request_at, false);
-	/* The model is known once the worker said hello: until then the broker refuses, and its refusal is larger than the echo. */
-	do
-		ask(sockets[1], &request);
-	while (zmq_recv(sockets[1], answer, sizeof answer, 0) != (int)request.size && ++worker_tries < 20000);
-	rate_measure(sockets[0], &request, 64, 1000);
-	broker_cpu_us = cpu_us(children[0]);
-	for (int round = 0; round < rounds; round++)
-		for (int i = 0; i < 4; i++)
-			rates[i & 1][i >> 1][round] = rate_measure(sockets[i & 1], &request, in_flight[i >> 1], count);
-	requests = 2.0 * rounds * count;
-	broker_cpu_us = (cpu_us(children[0]) - broker_cpu_us) / requests;
-	for (int round = 0; round < rounds; round++)
-		for (int i = 0; i < 2; i++)
-			latency_measure(sockets[i], &request, &p50[i][round], &p99[i][round]);
-	printf("%zu-byte requests, ipc, medians of %d interleaved rounds of %d\n", request.size, rounds, count);
-	printf("%-8s %14s %14s %12s %12s\n", "", "64 in flight/s", "1024 in flight/s", "RTT p50 us", "RTT p99 us");
-	for (int i = 0; i < 2; i++)
-		printf("%-8s %14.0f %16.0f %12.0f %12.0f\n", i == 0 ? "plain" : "broker", quantile(rates[i][0], rounds, 0.5),
-		    quantile(rates[i][1], rounds, 0.5), quantile(p50[i], rounds, 0.5), quantile(p99[i], rounds, 0.5));
-	printf("ratio    %14.2f %16.2f\n", quantile(rates[1][0], rounds, 0.5) / quantile(rates[0][0], rounds, 0.5),
-	    quantile(rates[1][1], rounds, 0.5) / quantile(rates[0][1], rounds, 0.5));
-	printf("broker CPU per request: %.2f us\n", broker_cpu_us);
-	for (int i = 0; i < 4; i++) {
-		kill(children[i], SIGKILL);
-		waitpid(children[i], NULL, 0);
-	}
-	zmq_close(sockets[0]);
-	zmq_close(sockets[1]);
-	zmq_ctx_term(context);
-	mmq_buf_fini(&request);
-	snprintf(answer, sizeof answer, "rm -rf '%s' '%s-front' '%s-back'", home, home, home);
-	return system(answer) == 0 ? 0 : 1;
+	count = count < IN_FLIGHT_MAX ? IN_FLIGHT_MAX : count;
+	printf("medians of %d interleaved rounds of %d requests\n", rounds, count);
+	printf("%-4s %5s %9s %-5s", "", "bytes", "in flight", "");
+	for (int i = 0; i < SIDES; i++)
+		printf(" %9s", side_names[i]);
+	printf(" %12s   %s\n", "broker/best", "CPU us per request of each");
+	for (int tcp = 0; tcp < 2; tcp++)
+		if (strcmp(transport, tcp ? "ipc" : "tcp") != 0)
+			transport_measure(tcp, size, in_flight, rounds, count, program);
+	return 0;
 }

@@ -6,7 +6,7 @@
 
 #include "work/frame.h"
 
-enum { PACK_COUNT_MAX = 64, PACK_BODY_MAX = 4096, PACK_BYTES_MAX = 65536, CONTROL_MAX = 1024, REPEAT_US = 1000000, RETRY_MS = 5 };
+enum { PACK_COUNT_MAX = 64, PACK_BODY_MAX = 4096, PACK_BYTES_MAX = 65536, CONTROL_MAX = 1024, REPEAT_US = 1000000, RETRY_MS = 5, GATHER_US = 100 };
 
 /* A received message, kept while an item points into it. */
 struct frame {
@@ -55,7 +55,7 @@ struct mmq_worker {
 
 	bool welcome, greeted;             /* greeted: HELLO left on this connection */
 	uint32_t heartbeat_ms, lease_ms;
-	int64_t heard_us, hello_us, heartbeat_us, opened_us;
+	int64_t heard_us, hello_us, heartbeat_us, opened_us, upkeep_us;
 	uint64_t heartbeat_n;
 
 	uint32_t window[MMQ_WORK_KINDS];

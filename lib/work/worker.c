@@ -369,6 +369,7 @@ upkeep(struct mmq_worker *worker)
 {
 	int64_t now_us = mmq_clock_mono_us(), lease_us = (int64_t)worker->lease_ms * 1000, beat_us = (int64_t)worker->heartbeat_ms * 1000;
 
+	worker->upkeep_us = now_us;
 	if (now_us - worker->heard_us > lease_us && (worker->welcome || worker->greeted)) {
 		if (socket_open(worker, NULL) == -1)
 			return RETRY_MS;
@@ -387,6 +388,13 @@ upkeep(struct mmq_worker *worker)
 	if (!worker_flush(worker))
 		return RETRY_MS;
 	return (int)((worker->heartbeat_us + beat_us - now_us) / 1000) + 1;
+}
+
+/* Must something leave before the next item is handed out? No answer waits here longer than the time of one item plus GATHER_US. */
+static bool
+is_due(const struct mmq_worker *worker)
+{
+	return !worker->welcome || worker->out_count >= PACK_COUNT_MAX || mmq_clock_mono_us() - worker->upkeep_us >= GATHER_US;
 }
 
 static bool
@@ -441,6 +449,9 @@ mmq_worker_next(struct mmq_worker *worker, int timeout_ms, struct mmq_work_event
 {
 	int64_t until_us = timeout_ms < 0 ? INT64_MAX : mmq_clock_mono_us() + (int64_t)timeout_ms * 1000;
 
+	/* While items wait here, answers gather into one frame: each sent alone would cost more than most small requests. */
+	if (!is_due(worker) && event_take(worker, event))
+		return 1;
 	for (;;) {
 		zmq_pollitem_t items[1 + MMQ_WORK_WATCH_MAX] = { { .events = ZMQ_POLLIN } };
 		int idle_ms = upkeep(worker);
