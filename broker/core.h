@@ -316,6 +316,7 @@ struct mmq_core_metric {
 const struct mmq_core_metric *mmq_core_metric(const struct mmq_core *core, uint32_t index);  /* NULL past the end */
 const struct mmq_core_histogram *mmq_core_journal_times(const struct mmq_core *core);        /* from a command to its completion */
 
+uint64_t mmq_core_bytes(const struct mmq_core *core);                   /* of bodies in memory: what status says, for each turn of the shell */
 void mmq_core_status(const struct mmq_core *core, struct mmq_core_status *status_out);
 /* Workers by index from 0; false past the end. */
 bool mmq_core_worker(const struct mmq_core *core, uint32_t index, struct mmq_core_worker_status *worker_out);

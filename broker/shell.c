@@ -12,7 +12,7 @@
 #include "daemon/daemon.h"
 #include "util/clock.h"
 
-enum { RETRY_MS = 5, KEYS_MS = 500, EVENTS_MAX = 64, OUT_BYTES_MAX = 72 << 20 };
+enum { RETRY_MS = 5, KEYS_MS = 500, EVENTS_MAX = 64, OUT_BYTES_MAX = 72 << 20, TURNS_UNPOLLED = 8 };
 
 static void
 times_read(struct shell *shell)
@@ -411,26 +411,28 @@ sleep_ms(const struct shell *shell, bool mail_waits)
 
 /* One turn: what came, what is due, what has to be written, what waits to leave. Returns whether mail still waits. */
 static bool
-turn(struct shell *shell, const zmq_pollitem_t *items)
+turn(struct shell *shell, struct pollfd *wakes)
 {
 	struct mmq_core_event tick = { .kind = MMQ_ON_TICK };
+	bool was_busy = shell->busy, mail_waits;
 
 	times_read(shell);
-	if (items[0].revents)
+	shell->busy = shell->clients.was_used = shell->workers.was_used = false;
+	if (wakes[WAKE_SIGNAL].revents)
 		signals_read(shell);
-	if (shell->journal != NULL && items[1].revents)
+	if (shell->journal != NULL && wakes[WAKE_JOURNAL].revents)
 		journal_read(shell);
-	if (items[2].revents)
+	if (was_busy || wakes[WAKE_WORK].revents)
 		mmq_shell_work_read(shell);
-	if (items[3].revents)
+	if (was_busy || wakes[WAKE_REQUEST].revents)
 		mmq_shell_request_read(shell);
-	if (items[4].revents)
-		mmq_shell_publish_read(shell);
-	if (items[5].revents)
+	if (wakes[WAKE_PUBLISH].revents && mmq_shell_publish_read(shell))
+		wakes[WAKE_PUBLISH].revents = 0;
+	if (wakes[WAKE_SINK].revents)
 		mmq_sink_read(&shell->sink);
-	if (shell->has_keys && items[6].revents)
+	if (shell->has_keys && wakes[WAKE_ZAP].revents)
 		mmq_zap_answer(&shell->zap);
-	if (items[7].revents)
+	if (shell->http != NULL && wakes[WAKE_HTTP].revents)
 		mmq_shell_metrics_give(shell);
 	if (shell->has_keys && shell->now_us >= shell->keys_us)
 		keys_check(shell);
@@ -439,38 +441,35 @@ turn(struct shell *shell, const zmq_pollitem_t *items)
 	journal_write(shell);
 	if (shell->draining && (mmq_core_is_drained(shell->core) || shell->now_us >= shell->drain_until_us))
 		shell->stopping = true;
-	return mmq_routes_retry(&shell->clients, shell->now_us, on_client_gone, shell) |
-	    mmq_routes_retry(&shell->workers, shell->now_us, on_worker_gone, shell);
+	shell->busy |= shell->clients.was_used | shell->workers.was_used;
+	shell->clients.was_used = shell->workers.was_used = false;
+	mail_waits = mmq_routes_retry(&shell->clients, shell->now_us, on_client_gone, shell);
+	mail_waits |= mmq_routes_retry(&shell->workers, shell->now_us, on_worker_gone, shell);
+	/* While mail waits the sleep is short, and a busy turn follows it: trying again must not keep the loop awake. */
+	shell->busy |= !mail_waits && (shell->clients.was_used || shell->workers.was_used);
+	return mail_waits;
 }
 
 int
 mmq_shell_loop(void *self, struct mmq_err *err)
 {
 	struct shell *shell = self;
-	bool mail_waits = false;
+	struct pollfd wakes[WAKES];
+	unsigned turns = 0;
 
+	mmq_shell_wakes_init(shell, wakes);
+	shell->busy = true;
 	while (!shell->stopping) {
-		struct mmq_core_status status;
-		zmq_pollitem_t items[8] = {
-			{ .fd = mmq_signal_fd(), .events = ZMQ_POLLIN },
-			{ .fd = shell->journal == NULL ? -1 : shell->ops->fd(shell->journal), .events = ZMQ_POLLIN },
-			{ .socket = shell->work, .events = ZMQ_POLLIN }, { .socket = shell->request, .events = ZMQ_POLLIN },
-			{ .socket = shell->publish, .events = ZMQ_POLLIN }, { .socket = shell->sink.socket, .events = ZMQ_POLLIN },
-			{ .socket = shell->zap.socket, .events = ZMQ_POLLIN },
-			{ .fd = shell->http == NULL ? mmq_signal_fd() : mmq_http_fd(shell->http), .events = shell->http == NULL ? 0 : ZMQ_POLLIN },
-		};
+		bool mail_waits = turn(shell, wakes);
 
-		if (!shell->has_keys)
-			items[6] = (zmq_pollitem_t){ .fd = mmq_signal_fd() };
-
-		if (items[1].fd == -1)
-			items[1] = (zmq_pollitem_t){ .fd = mmq_signal_fd(), .events = ZMQ_POLLIN };
-		mmq_core_status(shell->core, &status);
-		if (status.bytes >= PUSH_SHARE(shell->options.bytes_max))
-			items[4].events = 0;
-		if (zmq_poll(items, 8, sleep_ms(shell, mail_waits)) == -1 && errno != EINTR)
-			return mmq_err_set(err, MMQ_UNAVAILABLE, "poll: %s", zmq_strerror(errno));
-		mail_waits = turn(shell, items);
+		if (shell->busy && ++turns % TURNS_UNPOLLED != 0) {
+			for (int i = 0; i < WAKES; i++)
+				wakes[i].revents = i == WAKE_PUBLISH ? wakes[i].revents : 0;
+			continue;
+		}
+		if (mmq_shell_wait(shell, wakes, shell->busy ? 0 : sleep_ms(shell, mail_waits)) == -1 && errno != EINTR)
+			return mmq_err_set(err, MMQ_UNAVAILABLE, "poll: %s", strerror(errno));
+		shell->busy |= mail_waits;  /* trying again may have noticed in passing what came */
 	}
 	if (!shell->failed)
 		return 0;

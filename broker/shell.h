@@ -7,6 +7,7 @@
 #ifndef MMQ_BROKER_SHELL_H
 #define MMQ_BROKER_SHELL_H
 
+#include <poll.h>
 #include <zmq.h>
 
 #include "broker/core.h"
@@ -71,6 +72,7 @@ struct shell {
 	struct shell_news *news_first, **news_last;
 	struct mmq_buf out;                  /* scratch for what is packed */
 	struct mmq_arena arena;              /* scratch for lists of one message */
+	bool busy;                           /* this turn received or sent something: look again before sleeping */
 	bool stopping, draining, failed;
 	struct mmq_err why;                  /* failed: what is said at the end */
 	struct { uint64_t bad_frames, denied, bad_work, sink_references, journal_damaged; } counters;
@@ -85,6 +87,11 @@ int mmq_shell_check(void *shell, struct mmq_err *err);
 void mmq_shell_event(struct shell *shell, struct mmq_core_event *event);
 void mmq_shell_news(struct shell *shell, enum mmq_event_kind kind, uint64_t route, const struct mmq_core_item *items, size_t count);
 
+/* shell_wake.c */
+enum { WAKE_SIGNAL, WAKE_JOURNAL, WAKE_WORK, WAKE_REQUEST, WAKE_PUBLISH, WAKE_SINK, WAKE_ZAP, WAKE_HTTP, WAKES };
+void mmq_shell_wakes_init(const struct shell *shell, struct pollfd wakes[WAKES]);        /* all awake: the first turn looks everywhere */
+int mmq_shell_wait(const struct shell *shell, struct pollfd wakes[WAKES], int timeout_ms); /* as poll(); revents of WAKE_PUBLISH says what the last turn left */
+
 /* shell_body.c */
 struct shell_body *mmq_shell_body_take(zmq_msg_t *parts, unsigned count);             /* moves one or two frames */
 struct shell_body *mmq_shell_body_copy(const void *bytes, size_t size);
@@ -95,7 +102,7 @@ void mmq_shell_parts_close(zmq_msg_t *parts, unsigned count);
 
 /* shell_request.c */
 void mmq_shell_request_read(struct shell *shell);
-void mmq_shell_publish_read(struct shell *shell);
+bool mmq_shell_publish_read(struct shell *shell);     /* true: nothing is left there */
 
 /* shell_metrics.c */
 void mmq_shell_metrics_give(struct shell *shell);

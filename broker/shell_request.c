@@ -147,14 +147,23 @@ tenant_of(struct shell *shell, zmq_msg_t *part, enum shell_socket which)
 static struct shell_body *
 head_read(struct mmq_head *head, zmq_msg_t *parts, unsigned count, struct mmq_err *err)
 {
+	struct shell_body *own;
+	const uint8_t *bytes;
+
 	*head = (struct mmq_head){ .op = MMQ_OP_NONE };
 	if (count < 1 || count > 2) {
 		mmq_err_value(err, MMQ_INVALID_ARGUMENT, "frames", "1, or 2 with a payload", "%u", count);
 		return NULL;
 	}
-	if (mmq_peek(head, zmq_msg_data(&parts[0]), zmq_msg_size(&parts[0]), count, err) == -1)
+	bytes = zmq_msg_data(&parts[0]);
+	if (mmq_peek(head, bytes, zmq_msg_size(&parts[0]), count, err) == -1)
 		return NULL;
-	return mmq_shell_body_take(parts, count);
+	own = mmq_shell_body_take(parts, count);
+	/* The texts of the header point into the frame: it stays where it is when the frame moves into the body, unless it is so
+	 * small that libzmq keeps it inside the message itself. Such a header is read again where it now lies. */
+	if (own->body.bytes != bytes)
+		mmq_peek(head, own->body.bytes, own->body.size, own->parts_count, NULL);
+	return own;
 }
 
 static void
@@ -182,10 +191,6 @@ request_read(struct shell *shell, zmq_msg_t *parts, unsigned count)
 		mmq_err_set(&err, MMQ_UNAUTHENTICATED, "this key is not allowed any more");
 	else
 		own = head_read(&head, parts + first, count - first, &err);
-	/* The texts of the header point into the frame: it stays where it is when the frame moves into the body, unless it is so
-	 * small that libzmq keeps it inside the message itself. Such a header is read again where it now lies. */
-	if (own != NULL && own->body.size <= 64)
-		mmq_peek(&head, own->body.bytes, own->body.size, own->parts_count, NULL);
 	taken = own != NULL;
 	if (own == NULL || request_give(shell, route, envelope, tenant, &head, own, &err) == -1) {
 		shell->counters.bad_frames++;
@@ -205,29 +210,31 @@ mmq_shell_request_read(struct shell *shell)
 	zmq_msg_t parts[PARTS_MAX];
 	unsigned count;
 
-	for (int burst = 0; burst < SHELL_BURST && mmq_shell_receive(shell->request, parts, PARTS_MAX, &count) == 0; burst++)
+	for (int burst = 0; burst < SHELL_BURST && mmq_shell_receive(shell->request, parts, PARTS_MAX, &count) == 0; burst++) {
 		request_read(shell, parts, count);
+		shell->busy = true;
+	}
 }
 
-void
+bool
 mmq_shell_publish_read(struct shell *shell)
 {
 	zmq_msg_t parts[PARTS_MAX];
-	struct mmq_core_status status;
 	unsigned count;
 
 	/* Pushed requests wait in their senders while the memory for bodies is used up. */
-	mmq_core_status(shell->core, &status);
-	if (status.bytes >= PUSH_SHARE(shell->options.bytes_max))
-		return;
-	for (int burst = 0; burst < SHELL_BURST && mmq_shell_receive(shell->publish, parts, PARTS_MAX, &count) == 0; burst++) {
+	if (mmq_core_bytes(shell->core) >= PUSH_SHARE(shell->options.bytes_max))
+		return false;
+	for (int burst = 0; burst < SHELL_BURST; burst++) {
+		if (mmq_shell_receive(shell->publish, parts, PARTS_MAX, &count) == -1)
+			return true;
+		shell->busy = true;
+
 		const char *tenant = tenant_of(shell, &parts[0], SHELL_PUBLISH);
 		struct mmq_head head;
 		struct mmq_err err;
 		struct shell_body *own = tenant == NULL ? NULL : head_read(&head, parts, count, &err);
 
-		if (own != NULL && own->body.size <= 64)
-			mmq_peek(&head, own->body.bytes, own->body.size, own->parts_count, NULL);
 		if (own == NULL) {
 			mmq_shell_parts_close(parts, count < PARTS_MAX ? count : PARTS_MAX);
 			shell->counters.bad_frames++;
@@ -236,4 +243,5 @@ mmq_shell_publish_read(struct shell *shell)
 			own->body.release(&own->body);
 		}
 	}
+	return false;
 }

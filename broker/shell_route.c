@@ -152,6 +152,7 @@ mmq_routes_fini(struct routes *routes)
 static enum route_sent
 parts_send(struct routes *routes, const struct route *route, zmq_msg_t *parts, unsigned count)
 {
+	routes->was_used = true;
 	if (zmq_send(routes->socket, route->id, route->id_size, ZMQ_SNDMORE | ZMQ_DONTWAIT) == -1)
 		return errno == EAGAIN ? ROUTE_WAITS : ROUTE_GONE;
 	for (unsigned i = 0; i < count; i++)

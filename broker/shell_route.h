@@ -44,6 +44,7 @@ struct routes {
 	size_t mail_bytes, mail_bytes_max, mail_bytes_each;
 	int64_t mail_ttl_us;
 	uint64_t lost_gone, lost_full, lost_late;
+	bool was_used;               /* a send was tried since the owner cleared this */
 };
 
 enum route_sent { ROUTE_SENT, ROUTE_WAITS, ROUTE_GONE, ROUTE_FULL };

@@ -271,6 +271,7 @@ mmq_shell_work_read(struct shell *shell)
 	for (int burst = 0; burst < SHELL_BURST && mmq_shell_receive(shell->work, parts, PARTS_MAX, &count) == 0; burst++) {
 		if (count >= 2)
 			message_read(shell, parts, count);
+		shell->busy = true;
 		mmq_shell_parts_close(parts, count < PARTS_MAX ? count : PARTS_MAX);
 	}
 }

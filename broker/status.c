@@ -40,6 +40,12 @@ mmq_core_status(const struct mmq_core *core, struct mmq_core_status *status_out)
 	status_out->health = reasons == 0 ? "ready" : is_ready ? "degraded" : "not ready";
 }
 
+uint64_t
+mmq_core_bytes(const struct mmq_core *core)
+{
+	return core->bytes;
+}
+
 bool
 mmq_core_worker(const struct mmq_core *core, uint32_t index, struct mmq_core_worker_status *worker_out)
 {
