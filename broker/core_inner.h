@@ -153,7 +153,15 @@ struct core_waiter {
 };
 
 enum pending_why { P_PUT, P_LEASE, P_GRANT, P_STRIKE, P_OUTCOME, P_PRUNE, P_LANES, P_HEADS, P_BODY, P_EXPIRED, P_JOB, P_CANCEL, P_LIST, P_RESULTS,
-	P_RECHECK };
+	P_RECHECK, P_AGAIN };
+
+/* A durable request that cannot be served now, while the journal is asked whether it knows the id. */
+struct core_again {
+	uint8_t fingerprint[16];
+	struct mmq_err err;                 /* the answer if it does not */
+	char tenant[MMQ_JOURNAL_TEXT], model[MMQ_JOURNAL_TEXT];
+};
+
 struct core_pending {
 	struct core_pending *next;
 	uint64_t ticket;
@@ -161,6 +169,7 @@ struct core_pending {
 	struct core_request *request;
 	struct core_lane *lane;
 	struct core_waiter *waiter;
+	struct core_again *again;
 	struct mmq_lease lease;
 	int64_t since_us;
 	uint8_t what;
