@@ -36,9 +36,8 @@ core_waiter_add(struct mmq_core *core, struct core_waiter *waiter, const uint8_t
 
 /* Turn a request away: an answer, or for a pushed one a message on the sink. */
 void
-core_refuse(struct mmq_core *core, const struct mmq_core_request *in, const struct mmq_err *err)
+core_refuse_to(struct mmq_core *core, const struct core_waiter *to, const char *tenant_name, const char *model, const struct mmq_err *err)
 {
-	struct core_waiter to = { 0 };
 	struct mmq_err *kept = mmq_arena_get(&core->scratch, sizeof *kept);
 	char topic[MMQ_JOURNAL_TOPIC];
 	struct core_tenant *tenant;
@@ -49,23 +48,32 @@ core_refuse(struct mmq_core *core, const struct mmq_core_request *in, const stru
 	CORE_COUNT(core, refused);
 	if (err->code == MMQ_RESOURCE_EXHAUSTED)
 		CORE_COUNT(core, exhausted);
-	core_waiter_fill(&to, in);
-	if (in->route != 0) {
-		core_answer_to(core, &to, MMQ_ANSWER_ERROR)->err = kept;
+	if (to->route != 0) {
+		core_answer_to(core, to, MMQ_ANSWER_ERROR)->err = kept;
 		return;
 	}
-	tenant = core_tenant_get(core, in->tenant);
-	snprintf(topic, sizeof topic, "result/%s/%.*s/%s", in->tenant, (int)in->head->model.size,
-	    in->head->model.at == NULL ? "" : in->head->model.at, mmq_op_name(in->head->op));
+	tenant = core_tenant_get(core, tenant_name);
+	snprintf(topic, sizeof topic, "result/%s/%s/%s", tenant_name, model, mmq_op_name((enum mmq_op)to->op));
 	publish = tenant == NULL ? NULL : core_publish(core, tenant, MMQ_PUBLISH_ANSWER, topic, false);
 	if (publish == NULL)
 		return;
-	id = mmq_arena_get(&core->scratch, sizeof to.id);
-	memcpy(id, to.id, sizeof to.id);
+	id = mmq_arena_get(&core->scratch, sizeof to->id);
+	memcpy(id, to->id, sizeof to->id);
 	publish->id = id;
-	publish->id_size = to.id_size;
-	publish->id_is_binary = to.id_is_binary;
+	publish->id_size = to->id_size;
+	publish->id_is_binary = to->id_is_binary;
 	publish->err = kept;
+}
+
+void
+core_refuse(struct mmq_core *core, const struct mmq_core_request *in, const struct mmq_err *err)
+{
+	struct core_waiter to = { 0 };
+	char model[MMQ_JOURNAL_TEXT];
+
+	core_waiter_fill(&to, in);
+	snprintf(model, sizeof model, "%.*s", (int)in->head->model.size, in->head->model.at == NULL ? "" : in->head->model.at);
+	core_refuse_to(core, &to, in->tenant, model, err);
 }
 
 static int
@@ -289,37 +297,6 @@ core_accepted(struct mmq_core *core, const struct core_waiter *to, const struct 
 	answer->seq = job->seq;
 }
 
-/* The id is known. The same request again waits with the first one, whoever sends it; another one is refused. */
-static void
-accept_again(struct mmq_core *core, const struct mmq_core_request *in, struct core_request *request)
-{
-	struct core_waiter *waiter;
-	struct mmq_core_job job;
-	struct mmq_err err;
-
-	if (memcmp(request->fingerprint, in->fingerprint, sizeof request->fingerprint) != 0) {
-		mmq_err_value(&err, MMQ_ALREADY_EXISTS, "id", "an id not used before, or the same request again", "an id of another request");
-		core_refuse(core, in, &err);
-		return;
-	}
-	if (in->route == 0)
-		return;
-	waiter = core_waiter_get(core);
-	if (waiter == NULL) {
-		exhausted(core, &err, "waiters_max", core->limits.waiters_max);
-		core_refuse(core, in, &err);
-		return;
-	}
-	core_waiter_fill(waiter, in);
-	if (waiter->acceptance && request->state != R_PUTTING) {
-		core_request_job(request, &job);
-		core_accepted(core, waiter, &job);
-		core_waiter_put(core, waiter);
-	} else {
-		core_waiter_add(core, waiter, request->job, INT64_MAX);
-	}
-}
-
 static int64_t
 deadline_of(const struct mmq_core *core, const struct mmq_head *head)
 {
@@ -434,7 +411,7 @@ core_accept(struct mmq_core *core, const struct mmq_core_request *in)
 	if (in->head->durable)
 		request = core_find_durable(core, in->tenant, (const uint8_t *)in->head->id.at, in->head->id.size, in->head->id_is_binary);
 	if (request != NULL) {
-		accept_again(core, in, request);
+		core_accept_again(core, in, request);
 		core_free_body(core, &body);
 		return;
 	}
@@ -442,8 +419,13 @@ core_accept(struct mmq_core *core, const struct mmq_core_request *in)
 		exhausted(core, &err, "waiters_max", core->limits.waiters_max);
 		goto refused;
 	}
-	if (admit(core, in, &lane, &version, &err) == -1)
-		goto refused;
+	if (admit(core, in, &lane, &version, &err) == -1) {
+		if (!in->head->durable || err.code == MMQ_RESOURCE_EXHAUSTED || (waiter == NULL && (waiter = core_waiter_get(core)) == NULL))
+			goto refused;
+		core_ask_journal(core, in, waiter, &err);
+		core_free_body(core, &body);
+		return;
+	}
 	request = request_make(core, in, lane, version);
 	core_request_enter(core, request);
 	if (!request->durable) {

@@ -303,6 +303,7 @@ void core_lane_refill(struct mmq_core *core, struct core_lane *lane);           
 /* accept.c */
 void core_accept(struct mmq_core *core, const struct mmq_core_request *in);
 void core_refuse(struct mmq_core *core, const struct mmq_core_request *in, const struct mmq_err *err);
+void core_refuse_to(struct mmq_core *core, const struct core_waiter *to, const char *tenant_name, const char *model, const struct mmq_err *err);
 void core_request_enter(struct mmq_core *core, struct core_request *request);          /* into the indexes and budgets */
 void core_request_done(struct mmq_core *core, struct core_request *request);           /* out of them; freed when nothing is pending */
 struct core_request *core_find_durable(const struct mmq_core *core, const char *tenant, const uint8_t *id, size_t size, bool is_binary);
@@ -310,6 +311,11 @@ struct core_request *core_find_job(const struct mmq_core *core, const uint8_t jo
 void core_waiter_fill(struct core_waiter *waiter, const struct mmq_core_request *in);
 void core_waiter_add(struct mmq_core *core, struct core_waiter *waiter, const uint8_t job[16], int64_t due_us);
 void core_accepted(struct mmq_core *core, const struct core_waiter *to, const struct mmq_core_job *job); /* answer at acceptance */
+
+/* repeat.c */
+void core_accept_again(struct mmq_core *core, const struct mmq_core_request *in, struct core_request *request);
+void core_ask_journal(struct mmq_core *core, const struct mmq_core_request *in, struct core_waiter *waiter, const struct mmq_err *err);
+void core_on_again(struct mmq_core *core, struct core_pending *pending, struct mmq_journal_page *page);
 
 /* durable.c */
 struct mmq_journal_command *core_command(struct mmq_core *core, enum mmq_journal_verb verb, enum pending_why why, struct core_request *request,

@@ -40,8 +40,10 @@ core_pending_fini(struct mmq_core *core)
 
 	for (size_t i = 0; core->pendings.slots != NULL && i <= core->pendings.mask; i++) {
 		pending = core->pendings.slots[i].value;
-		if (pending != NULL)
+		if (pending != NULL) {
 			free(pending->waiter);
+			free(pending->again);
+		}
 		free(pending);
 	}
 	while ((pending = core->free_pendings) != NULL) {
@@ -271,6 +273,7 @@ page_done(struct mmq_core *core, struct core_pending *pending, struct mmq_journa
 	case P_HEADS: core_on_heads(core, pending->lane, page); break;
 	case P_EXPIRED: core_on_expired(core, page); break;
 	case P_BODY: body_arrived(core, pending->request, page); break;
+	case P_AGAIN: core_on_again(core, pending, page); break;
 	case P_RECHECK:
 		if (page->count > 0)
 			core_row_waiters(core, &page->rows[0]);
