@@ -37,6 +37,14 @@ void svm_rows_get(const struct svm_rows *packed, size_t row, float *values_out);
 void svm_kernel_values(const struct svm_kernel *kernel, const struct svm_rows *packed, size_t from, size_t to, const float *queries,
     size_t query_stride, size_t count, float *out, size_t out_stride);
 
+/* The two halves of svm_kernel_values: dot products, and from these (count of them, out may be dots) kernel values. */
+void svm_kernel_dots(const struct svm_rows *packed, size_t from, size_t to, const float *queries, size_t query_stride, size_t count,
+    float *out, size_t out_stride);
+void svm_kernel_finish(const struct svm_kernel *kernel, const float *dots, float *out, size_t count, const float *row_norm, float query_norm);
+
+/* sum[i] += scale[0] a[i] + scale[1] b[i] + scale[2] c[i] + scale[3] d[i], in double and in that order. count is a multiple of 4. */
+void svm_kernel_add(double *sum, size_t count, const double scale[4], const float *a, const float *b, const float *c, const float *d);
+
 float svm_kernel_self(const struct svm_kernel *kernel, const struct svm_rows *packed, size_t row);  /* K(row, row) */
 double svm_square_length(const float *row, size_t cols);
 

@@ -7,10 +7,12 @@
 
 struct svm_rowcache;
 
-struct svm_rowcache *svm_rowcache_new(const struct svm_kernel *kernel, const struct svm_rows *rows, size_t bytes_max, struct mmq_pool *pool);
+/* Holds at least rows_min rows whatever the budget. */
+struct svm_rowcache *svm_rowcache_new(const struct svm_kernel *kernel, const struct svm_rows *rows, size_t bytes_max, size_t rows_min,
+    struct mmq_pool *pool);
 void svm_rowcache_destroy(struct svm_rowcache **cache);
-/* Both rows at once, so that two that are missing share one pass over the data. Valid until the next call. */
-void svm_rowcache_get_two(struct svm_rowcache *cache, size_t i, size_t j, const float **row_i_out, const float **row_j_out);
-const float *svm_rowcache_get(struct svm_rowcache *cache, size_t i);
+/* count <= rows_min rows at once (a row may be asked for twice), so that those that are missing share passes over the data.
+ * rows_out (count): valid until the next call. */
+void svm_rowcache_get(struct svm_rowcache *cache, const size_t *rows, size_t count, const float **rows_out);
 
 #endif

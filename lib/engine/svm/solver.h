@@ -1,4 +1,4 @@
-/* solver.h: the dual problem of a support vector machine, solved two variables at a time.
+/* solver.h: the dual problem of a support vector machine.
  *
  *   min  1/2 a'Qa + p'a   with  0 <= a_v <= C_v,  y'a = 0,  Q_uv = y_u y_v K(row u, row v)
  *
@@ -39,6 +39,9 @@ struct svm_solution {
 	bool converged, cancelled;
 };
 
+/* Many variables at a time: batch.c. */
 void svm_solve(const struct svm_problem *problem, struct svm_solution *solution_out);
+/* The reference of the tests: plain.c. Does not report. */
+void svm_solve_plain(const struct svm_problem *problem, struct svm_solution *solution_out);
 
 #endif
