@@ -184,6 +184,12 @@ mmq_job_start(struct mmq_work_item *item, const struct mmq_job_options *options)
 	return job;
 }
 
+uint64_t
+mmq_job_checkpoints(const struct mmq_job *job)
+{
+	return atomic_load(&job->checkpoints);
+}
+
 bool
 mmq_job_take_progress(struct mmq_job *job, struct mmq_buf *out)
 {
@@ -269,6 +275,7 @@ mmq_job_destroy(struct mmq_job **job_p)
 		return;
 	mmq_job_cancel(job, MMQ_UNAVAILABLE);
 	pthread_join(job->thread, NULL);
+	mmq_job_checkpoint_end(job);
 	mmq_model_destroy(&job->model);
 	mmq_pool_destroy(&job->pool);
 	mmq_params_destroy(&job->params);

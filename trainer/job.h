@@ -22,6 +22,7 @@ struct mmq_job_options {
 	unsigned threads_max;
 	size_t memory_bytes_max;
 	int niceness;
+	int64_t checkpoint_ms;             /* between two checkpoints of a fit */
 	int wake_fd;                       /* eventfd, the owner's */
 };
 
@@ -30,6 +31,7 @@ struct mmq_job;
 /* Start the thread. item is borrowed until destroy. */
 struct mmq_job *mmq_job_start(struct mmq_work_item *item, const struct mmq_job_options *options);
 
+uint64_t mmq_job_checkpoints(const struct mmq_job *job);  /* written so far, earlier attempts' counted */
 /* Progress since the last call: one packed map into out; false: nothing new. */
 bool mmq_job_take_progress(struct mmq_job *job, struct mmq_buf *out);
 /* A number that the job waits for; true once per ask. */

@@ -28,7 +28,8 @@ mmq_job_fit_rows(struct mmq_job *job, struct mmq_model **model_out, const uint32
 	const struct mmq_model_fit fit = { .engine = job->engine, .params = job->params, .frame = &job->frame, .schema = &job->schema,
 		.task = job->task, .classes = &job->classes, .y = job->y, .weight = job->weight, .train_rows = rows, .train_count = rows_count,
 		.valid_rows = valid, .valid_count = valid_count, .positive = job->positive, .threshold = 0.5, .seed = job->request.seed,
-		.pool = job->pool, .memory_bytes_max = memory, .progress = &progress, .warnings = &job->warnings };
+		.pool = job->pool, .memory_bytes_max = memory, .progress = &progress,
+		.checkpoint = &job->checkpoint, .resume = mmq_job_checkpoint_left(job), .warnings = &job->warnings };
 	return mmq_model_fit(model_out, &fit, err);
 }
 
@@ -78,6 +79,7 @@ fit_folds(struct mmq_job *job, struct mmq_err *err)
 int
 mmq_job_fit(struct mmq_job *job, struct mmq_err *err)
 {
+	mmq_job_checkpoint_begin(job);
 	if (job->split_spec.kind == MMQ_SPLIT_FOLDS)
 		return fit_folds(job, err);
 	return mmq_job_fit_rows(job, &job->model, job->split.train, job->split.train_count, job->split.valid, job->split.valid_count, 0,

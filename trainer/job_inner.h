@@ -40,9 +40,13 @@ struct mmq_job {
 	uint32_t ask_above, ask_number;
 	struct mmq_err ask_err;
 	bool is_done, is_handed_back;
+	atomic_ullong checkpoints;
 	atomic_int cancel_code;                /* enum mmq_code; MMQ_OK: go on */
 
 	/* The compute thread's own. */
+	struct mmq_checkpoint checkpoint;
+	struct mmq_container *left;            /* of an earlier attempt; NULL: none */
+	int64_t checkpoint_us;                 /* when the last one was written */
 	enum mmq_phase phase;
 	double phase_done;                     /* 0..1 of this phase */
 	int64_t begun_us, phase_begun_us, reported_us;
@@ -88,6 +92,11 @@ int mmq_job_prepare(struct mmq_job *job, struct mmq_err *err);    /* job_prepare
 int mmq_job_fit(struct mmq_job *job, struct mmq_err *err);        /* job_fit.c */
 int mmq_job_evaluate(struct mmq_job *job, struct mmq_err *err);   /* job_evaluate.c: metrics, gates, refit */
 int mmq_job_publish(struct mmq_job *job, struct mmq_err *err);    /* job_publish.c: card, version, alias, result */
+
+/* job_checkpoint.c: begin once the engine is known; end when the job is over. left: what to resume from, NULL: nothing. */
+void mmq_job_checkpoint_begin(struct mmq_job *job);
+const struct mmq_part *mmq_job_checkpoint_left(const struct mmq_job *job);
+void mmq_job_checkpoint_end(struct mmq_job *job);
 
 /* job_fit.c: one fit on these rows; progress covers from..to of the phase. */
 int mmq_job_fit_rows(struct mmq_job *job, struct mmq_model **model_out, const uint32_t *rows, size_t rows_count, const uint32_t *valid,

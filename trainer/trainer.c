@@ -21,6 +21,7 @@ static const struct mmq_option options[] = {
 	{ "threads", MMQ_OPTION_COUNT, AT(threads), "0", 0, 1024, 0, "threads of one training at the most; 0: one per processor" },
 	{ "memory", MMQ_OPTION_BYTES, AT(memory_bytes), "0", 0, INT64_MAX / 2, 0, "memory that one training may plan with; 0: no limit" },
 	{ "nice", MMQ_OPTION_COUNT, AT(niceness), "10", 0, 19, 0, "niceness of the compute thread, so that predictions keep their latency" },
+	{ "checkpoint-ms", MMQ_OPTION_COUNT, AT(checkpoint_ms), "30000", 0, 86400000, 0, "time between two checkpoints of a long fit" },
 	{ "key-file", MMQ_OPTION_TEXT, AT(key_file), NULL, 0, 0, 0, "this worker's secret certificate (CURVE)" },
 	{ "server-key-file", MMQ_OPTION_TEXT, AT(server_key_file), NULL, 0, 0, 0, "the broker's public certificate (CURVE)" },
 	{ .name = NULL },
@@ -66,7 +67,7 @@ job_begin(struct mmq_trainer *self, struct mmq_work_item *item)
 {
 	const struct mmq_job_options how = { .store = self->store, .folders = self->folders, .folders_count = self->folders_count,
 		.threads_max = self->threads > 0 ? (unsigned)self->threads : (unsigned)sysconf(_SC_NPROCESSORS_ONLN),
-		.memory_bytes_max = (size_t)self->memory_bytes, .niceness = (int)self->niceness, .wake_fd = self->wake_fd };
+		.memory_bytes_max = (size_t)self->memory_bytes, .niceness = (int)self->niceness, .checkpoint_ms = self->checkpoint_ms, .wake_fd = self->wake_fd };
 
 	if (self->job != NULL) {  /* the broker keeps to the window; if it did not, another trainer can have it */
 		mmq_worker_drop(self->worker, &item);
@@ -108,7 +109,7 @@ job_turn(struct mmq_trainer *self)
 		return;
 	mmq_buf_init(&info, 1 << 16);
 	if (mmq_job_take_progress(self->job, &info))
-		mmq_worker_progress(self->worker, mmq_job_item(self->job), 0, info.bytes, info.size);
+		mmq_worker_progress(self->worker, mmq_job_item(self->job), mmq_job_checkpoints(self->job), info.bytes, info.size);
 	mmq_buf_fini(&info);
 	if (mmq_job_take_ask(self->job, &kind, &above))
 		mmq_worker_grant(self->worker, mmq_job_item(self->job), kind, above);

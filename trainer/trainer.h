@@ -16,7 +16,7 @@ enum { MMQ_TRAINER_FOLDERS_MAX = 16, MMQ_STORE_WINDOW = 64 };
 struct mmq_trainer {
 	/* Options. */
 	char *home, *work, *store_path, *data, *key_file, *server_key_file;
-	int64_t threads, memory_bytes, niceness;
+	int64_t threads, memory_bytes, niceness, checkpoint_ms;
 	/* Alive between start and stop. */
 	struct mmq_place place;
 	const char *folders[MMQ_TRAINER_FOLDERS_MAX];   /* into data_copy */

@@ -106,7 +106,8 @@ train(struct mmq_model *model, const struct mmq_model_fit *fit, const struct mmq
 	    (fit->valid_count > 0 && side_fill(&valid, model, fit, view, fit->valid_rows, fit->valid_count, err) == -1))
 		goto out;
 	struct mmq_fit task = { .train = &train.data, .valid = fit->valid_count > 0 ? &valid.data : NULL, .task = fit->task,
-		.params = fit->params, .seed = fit->seed, .pool = fit->pool, .memory_bytes_max = fit->memory_bytes_max, .progress = fit->progress };
+		.params = fit->params, .seed = fit->seed, .pool = fit->pool, .memory_bytes_max = fit->memory_bytes_max, .progress = fit->progress,
+		.checkpoint = fit->checkpoint, .resume = fit->resume };
 	if (fit->engine->check != NULL && fit->engine->check(&task, err) == -1)
 		goto out;
 	result = fit->engine->train(&model->state, &task, err);

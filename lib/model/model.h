@@ -35,6 +35,8 @@ struct mmq_model_fit {
 	struct mmq_pool *pool;
 	size_t memory_bytes_max;
 	const struct mmq_progress *progress;
+	const struct mmq_checkpoint *checkpoint; /* as in struct mmq_fit */
+	const struct mmq_part *resume;
 	struct mmq_buf *warnings;             /* one text per line is appended */
 };
 

@@ -80,5 +80,6 @@ mmq_store_clean(struct mmq_store *store, int64_t grace_ms, struct mmq_err *err)
 			result = mmq_layout_visit(models, clean_tenant, &cleaner, err);
 		close(models);
 	}
+	mmq_layout_clean_jobs(store, err);
 	return result;
 }

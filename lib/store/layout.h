@@ -43,4 +43,6 @@ int mmq_layout_write_all(const struct mmq_store *store, int fd, const void *byte
 /* Remove a folder of plain files (and folders, three levels deep at most). Errors are passed over: the next clean tries again. */
 void mmq_layout_remove(const struct mmq_store *store, int dir, const char *name);
 
+void mmq_layout_clean_jobs(struct mmq_store *store, struct mmq_err *err);  /* checkpoint.c: those of jobs that never ended */
+
 #endif

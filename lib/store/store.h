@@ -3,6 +3,7 @@
  *   STORE/FORMAT                                        "modelmq-store 1"
  *   STORE/models/<tenant>/<model>/versions/000042/      model.mmq, card.json: both 0444, never rewritten
  *   STORE/models/<tenant>/<model>/aliases/000007.json   the highest generation holds
+ *   STORE/jobs/<tenant>/<job>/                          checkpoint.mmq of a running training
  *   STORE/tmp/<job>-<fence>/                            a publish under way
  *
  * Publishing writes in tmp, fsyncs, renames: rename and link(2) decide all races, readers take no lock. Every path is walked from the
@@ -61,6 +62,13 @@ int mmq_store_publish(struct mmq_store *store, const struct mmq_publish *publish
 /* *fd_out: the model file, a regular file with one link. NOT_FOUND, DATA_LOSS (something else stands in its place). */
 int mmq_store_open_model(struct mmq_store *store, const char *tenant, const char *model, uint32_t version, int *fd_out, struct mmq_err *err);
 int mmq_store_read_card(struct mmq_store *store, const char *tenant, const char *model, uint32_t version, struct mmq_buf *card_out, struct mmq_err *err);
+
+/* The state of a running training, so that another attempt goes on from it: one file per job, replaced at once. */
+enum { MMQ_STORE_CHECKPOINT_KEPT_S = 7 * 86400 };   /* of a job that never ended; then clean removes it */
+int mmq_store_write_checkpoint(struct mmq_store *store, const char *tenant, const char *job, int (*write_file)(void *arg, int fd, struct mmq_err *err),
+    void *arg, struct mmq_err *err);
+int mmq_store_open_checkpoint(struct mmq_store *store, const char *tenant, const char *job, int *fd_out, struct mmq_err *err);   /* NOT_FOUND */
+void mmq_store_drop_checkpoint(struct mmq_store *store, const char *tenant, const char *job);
 
 /* Ascending; *versions_out is the caller's to free(). No such model: 0 versions. */
 int mmq_store_versions(struct mmq_store *store, const char *tenant, const char *model, uint32_t **versions_out, size_t *count_out, struct mmq_err *err);

@@ -165,3 +165,33 @@ def test_delete_spares_what_an_alias_points_at(broker):
     assert everything["code"] == "OK" and not (broker.store / "models/default/m").exists()
     listed, = broker.ask(STORE, {"op": "model.list"})
     assert listed["answer"]["models"] == []
+
+
+def test_a_job_killed_in_mid_training_goes_on_and_ends_with_the_same_bits(broker):
+    request = {"op": "train", "engine": "mlp", "params": {"max_iter": 60, "tol": 0.0, "n_iter_no_change": 1000, "hidden_layer_sizes": [64, 32]},
+               "data": {"file": str(DATA / "california_housing.csv.gz")}, "target": "median_house_value", "threads": 1}
+    broker.processes[0].terminate()
+    assert broker.processes[0].wait(WAIT_S) == 0
+    broker.routes.clear()
+    trainer = broker.start("trainer", "--data", str(DATA), "--checkpoint-ms", "1")
+    undisturbed, = broker.ask(TRAIN, request)
+    assert undisturbed["code"] == "OK" and not list((broker.store / "jobs/default").iterdir())
+
+    broker.others.clear()
+    delivery, = broker.give(TRAIN, request)
+    broker.until(lambda: any(message["t"] == "progress" and message["delivery"] == delivery and message.get("checkpoint", 0) >= 5
+                             for message in broker.others))
+    trainer.kill()
+    trainer.wait(WAIT_S)
+    assert delivery not in broker.results and (broker.store / "jobs/default" / ("%032x" % delivery) / "checkpoint.mmq").exists()
+
+    broker.routes.clear()
+    broker.start("trainer", "--data", str(DATA), "--checkpoint-ms", "1")
+    broker.delivery -= 1    # the same job's id, another attempt
+    broker.give(TRAIN, request)
+    broker.until(lambda: delivery in broker.results)
+    assert broker.results[delivery]["code"] == "OK"
+    assert "resume=" in (broker.folder / "trainer.log").read_text()
+    first, second = [(broker.store / f"models/default/m/versions/{number}/model.mmq").read_bytes() for number in versions(broker)]
+    assert first == second
+    assert not list((broker.store / "jobs/default").iterdir())
