@@ -107,7 +107,8 @@ mmq_core_destroy(struct mmq_core **core_at)
 	while (mmq_core_next_action(core) != NULL)
 		if (core->actions[core->actions_at - 1].kind == MMQ_DO_FREE)
 			core->actions[core->actions_at - 1].body->release(core->actions[core->actions_at - 1].body);
-	core_worker_fini(core); /* while what is in the heap of timers is still there */
+	core_warm_fini(core);   /* these while what is in the heap of timers is still there */
+	core_worker_fini(core);
 	/* Every request that was ever made lies in a block; those on the free list hold nothing. */
 	for (size_t i = 0; i < core->blocks_count; i++)
 		for (size_t j = 0; j < 64; j++)
@@ -119,7 +120,6 @@ mmq_core_destroy(struct mmq_core **core_at)
 	core_queue_fini(core);
 	core_catalogue_fini(core);
 	core_topic_fini(core);
-	core_warm_fini(core);
 	core_metrics_fini(core);
 	clients_fini(core);
 	core_heap_fini(&core->timers);

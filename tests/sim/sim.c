@@ -396,8 +396,8 @@ worker_crash(struct sim *sim, struct sim_worker *worker)
 	/* Only what would have been alone on it counts towards a dead letter. */
 	if (worker->held_count == 1)
 		sim->records[worker->held[0].record].crashes_alone++;
-	else if (worker->held_count == 0 && worker->last_alone != 0) /* lost on its way, which nobody can tell from a crash */
-		sim->records[worker->last_alone - 1].crashes_alone++;
+	if (worker->last_alone != 0 && (worker->held_count != 1 || worker->held[0].record != worker->last_alone - 1))
+		sim->records[worker->last_alone - 1].crashes_alone++; /* lost on its way, which nobody can tell from a crash */
 	worker->is_alive = worker->is_welcome = false;
 	worker->life++;
 	worker->held_count = 0;
