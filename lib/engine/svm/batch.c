@@ -29,7 +29,7 @@ struct batch {
 	size_t set_max;
 	uint32_t *set;            /* (set_max) the variable in each slot */
 	uint32_t *age;            /* (set_max) round in which the slot was filled */
-	uint32_t *is_in;          /* (variables) nonzero: in the set */
+	uint32_t *place;          /* (variables) its slot + 1; 0: not in the set */
 	size_t *set_rows;         /* (set_max) */
 	const float **rows;       /* (set_max) kernel rows of the slots */
 	struct worst up, low;
@@ -121,27 +121,25 @@ static void
 put_slot(struct batch *batch, size_t slot, uint32_t variable, uint32_t round)
 {
 	if (batch->set[slot] != NONE)
-		batch->is_in[batch->set[slot]] = 0;
+		batch->place[batch->set[slot]] = 0;
 	batch->set[slot] = variable;
 	batch->age[slot] = round;
-	batch->is_in[variable] = 1;
+	batch->place[variable] = (uint32_t)slot + 1;
 	if (slot >= batch->local.size)
 		batch->local.size = slot + 1;
 }
 
-/* Violators outside the half that stays take the slots that are empty or oldest. Returns the slots filled, in fresh. */
+/* Violators outside the half that stays take slots that are empty or old; an old member among them keeps its own. Returns how many
+ * slots have a new variable, in fresh. */
 static size_t
 choose(struct batch *batch, double lowest, double highest, uint32_t round, uint32_t *fresh)
 {
 	const struct svm_dual *dual = &batch->dual;
-	size_t take = batch->local.size == 0 ? batch->set_max : batch->set_max / 2, count = 0;
+	size_t take = batch->local.size == 0 ? batch->set_max : batch->set_max / 2, taken = 0, count = 0;
 
-	for (size_t slot = 0; slot < batch->set_max; slot++)   /* what is older than the newest half may leave */
-		if (batch->set[slot] != NONE && batch->age[slot] + 1 < round)
-			batch->is_in[batch->set[slot]] = 0;
 	batch->up.count = batch->low.count = 0;
 	for (size_t v = 0; v < dual->problem->variables; v++) {
-		if (batch->is_in[v])
+		if (batch->place[v] != 0 && batch->age[batch->place[v] - 1] + 1 >= round)
 			continue;
 		double f = svm_dual_f(dual, v);
 		if (f < highest && svm_dual_room_up(dual, v) > 0)
@@ -152,11 +150,14 @@ choose(struct batch *batch, double lowest, double highest, uint32_t round, uint3
 	heap_sort(&batch->up);
 	heap_sort(&batch->low);
 	size_t slot = 0, up = 0, low = 0;
-	while (count < take && (up < batch->up.count || low < batch->low.count)) {
+	while (taken < take && (up < batch->up.count || low < batch->low.count)) {
 		bool from_up = low >= batch->low.count || (up < batch->up.count && up <= low);
 		uint32_t v = from_up ? batch->up.variable[up++] : batch->low.variable[low++];
-		if (batch->is_in[v])
+		if (batch->place[v] != 0) {   /* met before, or an old member that stays where it is */
+			taken += batch->age[batch->place[v] - 1] + 1 < round;
+			batch->age[batch->place[v] - 1] = round;
 			continue;
+		}
 		while (slot < batch->set_max && batch->set[slot] != NONE && batch->age[slot] + 1 >= round)
 			slot++;
 		if (slot == batch->set_max)
@@ -164,10 +165,8 @@ choose(struct batch *batch, double lowest, double highest, uint32_t round, uint3
 		/* The first set is all new: half of it counts as older, so that the next round has slots to fill. */
 		put_slot(batch, slot, v, count < batch->set_max / 2 ? round : round - 1);
 		fresh[count++] = (uint32_t)slot++;
+		taken++;
 	}
-	for (size_t k = 0; k < batch->set_max; k++)   /* the old ones that were not needed to leave take part again */
-		if (batch->set[k] != NONE)
-			batch->is_in[batch->set[k]] = 1;
 	return count;
 }
 
@@ -236,8 +235,8 @@ apply(struct batch *batch)
 			batch->dual.alpha[v] = positive ? problem->upper[v] : 0;
 		else if (local->room_low[slot] <= 0)
 			batch->dual.alpha[v] = positive ? 0 : problem->upper[v];
-		else
-			batch->dual.alpha[v] += problem->y[v] * local->moved[slot];
+		else   /* many small moves round: never past a bound that the rooms say is not reached */
+			batch->dual.alpha[v] = fmin(fmax(batch->dual.alpha[v] + problem->y[v] * local->moved[slot], 0), problem->upper[v]);
 		batch->moved_rows[batch->moved_count] = batch->rows[slot];
 		batch->moved[batch->moved_count++] = local->moved[slot];
 	}
@@ -264,7 +263,7 @@ batch_init(struct batch *batch, const struct svm_problem *problem)
 	svm_local_init(&batch->local, batch->set_max);
 	batch->set = mmq_array(batch->set_max, sizeof(uint32_t));
 	batch->age = mmq_array(batch->set_max, sizeof(uint32_t));
-	batch->is_in = mmq_array(problem->variables, sizeof(uint32_t));
+	batch->place = mmq_array(problem->variables, sizeof(uint32_t));
 	batch->set_rows = mmq_array(batch->set_max, sizeof(size_t));
 	batch->rows = mmq_array(batch->set_max, sizeof(float *));
 	batch->moved_rows = mmq_array(batch->set_max + 4, sizeof(float *));
@@ -285,7 +284,7 @@ batch_fini(struct batch *batch, struct svm_solution *solution)
 	svm_local_fini(&batch->local);
 	free(batch->set);
 	free(batch->age);
-	free(batch->is_in);
+	free(batch->place);
 	free(batch->set_rows);
 	free(batch->rows);
 	free(batch->moved_rows);
