@@ -88,12 +88,18 @@ fit_table(const struct mmq_engine *engine, const struct mmq_dataset *train, enum
 	return state;
 }
 
+unsigned
+table_gives(const struct mmq_engine *engine, const void *state)
+{
+	return engine->gives != NULL ? engine->gives(state) : engine->outputs;
+}
+
 double *
 predict_table(const struct mmq_engine *engine, const void *state, const struct mmq_batch *x, uint32_t classes, size_t *count_out,
     struct mmq_err *err)
 {
 	size_t cols = engine->score_cols(state);
-	bool has_probability = classes > 0 && (engine->outputs & MMQ_OUT_PROBABILITY) != 0;
+	bool has_probability = classes > 0 && (table_gives(engine, state) & MMQ_OUT_PROBABILITY) != 0;
 	unsigned wanted = MMQ_OUT_SCORE | (has_probability ? MMQ_OUT_PROBABILITY : 0u);
 	size_t scores = x->rows * cols, count = scores + (has_probability ? x->rows * classes : 0);
 	double *values = mmq_array(count + 1, sizeof(*values));

@@ -38,6 +38,7 @@ void *fit_table(const struct mmq_engine *engine, const struct mmq_dataset *train
 
 /* Scores, then probabilities when the engine has them for a classified task, of all rows; count_out numbers, the caller's to free.
  * NULL and err: refused. */
+unsigned table_gives(const struct mmq_engine *engine, const void *state);   /* the outputs of this state */
 double *predict_table(const struct mmq_engine *engine, const void *state, const struct mmq_batch *x, uint32_t classes, size_t *count_out,
     struct mmq_err *err);
 

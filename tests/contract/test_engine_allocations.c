@@ -72,7 +72,7 @@ check_form(const struct mmq_engine *engine, enum mmq_task task, enum table_form 
 	struct mmq_err err;
 	void *state = fit_table(engine, &data, task, &plain, &err);
 	LAW(engine, task, state != NULL);
-	unsigned wanted = MMQ_OUT_SCORE | (data.classes > 0 ? engine->outputs & MMQ_OUT_PROBABILITY : 0u);
+	unsigned wanted = MMQ_OUT_SCORE | (data.classes > 0 ? table_gives(engine, state) & MMQ_OUT_PROBABILITY : 0u);
 	size_t rows = data.x.rows, cols = engine->score_cols(state);
 	void *scratch = mmq_aligned(engine->scratch_bytes(state, rows, wanted) + 1);
 	double *values = mmq_array(rows * (cols + data.classes), sizeof(*values));

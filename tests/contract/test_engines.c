@@ -95,7 +95,7 @@ test_every_form_and_task_fits_and_learns(void **unused)
 			for (size_t r = 0; task == MMQ_BINARY && r < data.x.rows; r++)
 				hits += (values[r] > 0.0) == (data.y[r] == 1.0);
 			LAW(engine, task, task != MMQ_BINARY || hits >= 90);   /* 120 easy rows that it has seen */
-			LAW(engine, task, data.classes == 0 || (engine->outputs & MMQ_OUT_PROBABILITY) == 0 ||
+			LAW(engine, task, data.classes == 0 || (table_gives(engine, state) & MMQ_OUT_PROBABILITY) == 0 ||
 			    are_probabilities(values + data.x.rows * engine->score_cols(state), data.x.rows, data.classes));
 			engine->destroy(&state);
 			LAW(engine, task, state == NULL);

@@ -229,6 +229,69 @@ test_pairs_point_to_the_first_class(void **state_unused)
 	data_free(&data);
 }
 
+static double *
+probabilities(const void *state, const struct data *data)
+{
+	struct mmq_err err = { 0 };
+	double *probability = calloc(data->rows * data->classes, sizeof(double));
+	void *scratch = mmq_aligned(mmq_engine_svm.scratch_bytes(state, data->rows, MMQ_OUT_PROBABILITY));
+	const struct mmq_batch x = { .rows = data->rows, .cols = data->cols, .dtype = MMQ_F32, .dense = data->x, .stride = data->cols };
+	struct mmq_outputs out = { .wanted = MMQ_OUT_PROBABILITY, .probability = probability };
+	if (mmq_engine_svm.predict(state, &x, &out, scratch, &err) == -1)
+		fail_msg("%s", err.message);
+	free(scratch);
+	return probability;
+}
+
+/* Blobs whose classes overlap: a calibrated probability is right as often as it says. */
+static void
+test_probabilities_follow_the_share_of_each_class(void **state_unused)
+{
+	(void)state_unused;
+	for (uint32_t classes = 2; classes <= 4; classes++) {
+		struct data data;
+		const char *settings[] = { "probability=true", "gamma=0.1" };
+		blobs(&data, 600, classes, 2.0, 8);
+		void *state = fit(&data, classes == 2 ? MMQ_BINARY : MMQ_MULTICLASS, settings, 2);
+		double *probability = probabilities(state, &data), claimed = 0, hits = 0, of_row;
+		for (size_t r = 0; r < data.rows; r++) {
+			size_t best = 0;
+			of_row = 0;
+			for (size_t c = 0; c < classes; c++) {
+				double p = probability[r * classes + c];
+				assert_true(p >= 0 && p <= 1);
+				of_row += p;
+				best = p > probability[r * classes + best] ? c : best;
+			}
+			close_to(of_row, 1, 1e-9);
+			claimed += probability[r * classes + best];
+			hits += (double)best == data.y[r];
+		}
+		close_to(claimed / 600, hits / 600, 0.05);   /* what it claims to get right is what it gets right */
+		free(probability);
+		mmq_engine_svm.destroy(&state);
+		data_free(&data);
+	}
+}
+
+static void
+test_probability_has_to_be_asked_for(void **state_unused)
+{
+	(void)state_unused;
+	struct data data;
+	struct mmq_err err = { 0 };
+	double probability[2];
+	blobs(&data, 40, 2, 0.5, 9);
+	void *state = fit(&data, MMQ_BINARY, NULL, 0), *scratch = mmq_aligned(mmq_engine_svm.scratch_bytes(state, 1, MMQ_OUT_PROBABILITY));
+	const struct mmq_batch x = { .rows = 1, .cols = 3, .dtype = MMQ_F32, .dense = data.x, .stride = 3 };
+	struct mmq_outputs out = { .wanted = MMQ_OUT_PROBABILITY, .probability = probability };
+	assert_int_equal(mmq_engine_svm.gives(state) & MMQ_OUT_PROBABILITY, 0);
+	assert_int_equal(mmq_engine_svm.predict(state, &x, &out, scratch, &err), -1);
+	free(scratch);
+	mmq_engine_svm.destroy(&state);
+	data_free(&data);
+}
+
 static void
 test_an_absent_class_loses_its_pairs(void **state_unused)
 {
@@ -332,6 +395,8 @@ main(void)
 		cmocka_unit_test(test_regression_reaches_libsvms_optimum_on_heart),
 		cmocka_unit_test(test_two_points_have_the_known_separator),
 		cmocka_unit_test(test_pairs_point_to_the_first_class),
+		cmocka_unit_test(test_probabilities_follow_the_share_of_each_class),
+		cmocka_unit_test(test_probability_has_to_be_asked_for),
 		cmocka_unit_test(test_an_absent_class_loses_its_pairs),
 		cmocka_unit_test(test_one_row_and_batch_agree_to_the_bit),
 		cmocka_unit_test(test_a_weight_of_two_is_a_row_twice),

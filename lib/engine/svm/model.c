@@ -7,6 +7,7 @@
 
 #include "engine/check.h"
 #include "engine/rows.h"
+#include "engine/svm/platt.h"
 #include "util/mem.h"
 
 enum { LANES = 8 };
@@ -21,9 +22,38 @@ size_t
 svm_scratch_bytes(const void *state, size_t rows_max, unsigned wanted)
 {
 	const struct svm_model *model = state;
+	size_t classes = model->classes;
 	(void)rows_max;
 	(void)wanted;
-	return SVM_QUERIES_MAX * (model->vectors.cols + model->vectors.panels * SVM_PANEL) * sizeof(float);
+	return SVM_QUERIES_MAX * (model->vectors.cols + model->vectors.panels * SVM_PANEL) * sizeof(float) +
+	    (model->pairs + 2 * classes * classes + classes) * sizeof(double);
+}
+
+unsigned
+svm_gives(const void *state)
+{
+	const struct svm_model *model = state;
+	return MMQ_OUT_SCORE | MMQ_OUT_PAIRWISE | (model->sigmoid != NULL ? MMQ_OUT_PROBABILITY : 0u);
+}
+
+/* score (pairs) -> probability (classes). temp (2 classes^2 + classes). */
+static void
+probability_row(const struct svm_model *model, const double *score, double *temp, double *probability)
+{
+	size_t classes = model->classes, p = 0;
+	if (model->task == MMQ_BINARY) {
+		probability[1] = svm_platt_probability(score[0], model->sigmoid[0], model->sigmoid[1]);
+		probability[0] = 1 - probability[1];
+		return;
+	}
+	for (size_t a = 0; a < classes; a++) {
+		for (size_t b = a + 1; b < classes; b++, p++) {
+			double first = svm_platt_probability(score[p], model->sigmoid[2 * p], model->sigmoid[2 * p + 1]);
+			temp[a * classes + b] = fmin(fmax(first, 1e-7), 1 - 1e-7);
+			temp[b * classes + a] = 1 - temp[a * classes + b];
+		}
+	}
+	svm_platt_couple(temp, classes, temp + classes * classes, probability);
 }
 
 /* Sum of coef * values over [from, to), in fixed lanes so that the compiler may use vectors without changing the order. */
@@ -70,18 +100,25 @@ svm_predict(const void *state, const struct mmq_batch *x, struct mmq_outputs *ou
 	const struct svm_model *model = state;
 	size_t cols = model->vectors.cols, values_stride = model->vectors.panels * SVM_PANEL;
 	float *queries = scratch, *values = queries + SVM_QUERIES_MAX * cols;
+	double *own_score = (double *)(void *)(values + SVM_QUERIES_MAX * values_stride);
 
 	if (mmq_check_batch(x, cols, 0, mmq_engine_svm.accepts, err) == -1)
 		return -1;
-	if (!(out->wanted & MMQ_OUT_SCORE))
+	if ((out->wanted & ~svm_gives(model)) != 0)
+		return mmq_err_set(err, MMQ_FAILED_PRECONDITION, "svm: this model was trained without probability");
+	if ((out->wanted & (MMQ_OUT_SCORE | MMQ_OUT_PROBABILITY)) == 0)
 		return 0;
 	for (size_t row = 0; row < x->rows; row += SVM_QUERIES_MAX) {
 		size_t count = x->rows - row < SVM_QUERIES_MAX ? x->rows - row : SVM_QUERIES_MAX;
 		for (size_t q = 0; q < count; q++)
 			mmq_rows_get_f32(x, row + q, queries + q * cols);
 		svm_kernel_values(&model->kernel, &model->vectors, 0, model->vectors.panels, queries, cols, count, values, values_stride);
-		for (size_t q = 0; q < count; q++)
-			score_row(model, values + q * values_stride, out->score + (row + q) * out->score_cols);
+		for (size_t q = 0; q < count; q++) {
+			double *score = out->wanted & MMQ_OUT_SCORE ? out->score + (row + q) * out->score_cols : own_score;
+			score_row(model, values + q * values_stride, score);
+			if (out->wanted & MMQ_OUT_PROBABILITY)
+				probability_row(model, score, own_score + model->pairs, out->probability + (row + q) * model->classes);
+		}
 	}
 	return 0;
 }
@@ -109,6 +146,8 @@ svm_save(const void *state, struct mmq_part *out, struct mmq_err *err)
 	mmq_part_put_matrix(out, "support_vectors", MMQ_F32, model->vectors_count, cols, vectors);
 	mmq_part_put_matrix(out, "dual_coef", MMQ_F64, model->coef_rows, model->vectors_count, model->coef);
 	mmq_part_put_vector(out, "rho", MMQ_F64, model->pairs, model->rho);
+	if (model->sigmoid != NULL)
+		mmq_part_put_matrix(out, "sigmoid", MMQ_F64, model->pairs, 2, model->sigmoid);
 	mmq_part_put_vector(out, "class_start", MMQ_U32, model->classes + 1, model->class_start);
 	free(vectors);
 	return 0;
@@ -149,7 +188,7 @@ open_head(struct svm_model *model, const struct mmq_part *in, struct mmq_err *er
 static int
 open_tensors(struct svm_model *model, const struct mmq_part *in, struct mmq_err *err)
 {
-	const struct mmq_tensor *vectors, *coef, *rho, *starts;
+	const struct mmq_tensor *vectors, *coef, *rho, *starts, *sigmoid;
 
 	if (mmq_part_get_tensor(in, "support_vectors", MMQ_F32, 2, (uint64_t[]){ UINT64_MAX, UINT64_MAX }, &vectors, err) == -1)
 		return -1;
@@ -160,6 +199,11 @@ open_tensors(struct svm_model *model, const struct mmq_part *in, struct mmq_err 
 	    mmq_part_get_tensor(in, "rho", MMQ_F64, 1, (uint64_t[]){ model->pairs }, &rho, err) == -1 ||
 	    mmq_part_get_tensor(in, "class_start", MMQ_U32, 1, (uint64_t[]){ model->classes + 1 }, &starts, err) == -1)
 		return -1;
+	if (mmq_part_find_tensor(in, "sigmoid") != NULL && model->task != MMQ_REGRESSION) {
+		if (mmq_part_get_tensor(in, "sigmoid", MMQ_F64, 2, (uint64_t[]){ model->pairs, 2 }, &sigmoid, err) == -1)
+			return -1;
+		model->sigmoid = sigmoid->data;
+	}
 	model->coef = coef->data;
 	model->rho = rho->data;
 	model->class_start = mmq_array((size_t)model->classes + 1, sizeof(uint32_t));

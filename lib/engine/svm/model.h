@@ -17,7 +17,8 @@ struct svm_model {
 	uint32_t *class_start;        /* (classes + 1) first vector of each class; multiclass only */
 	const double *coef;           /* (coef_rows, vectors_count) */
 	const double *rho;            /* (pairs) */
-	double *owned;                /* coef and rho of a model that was trained here; NULL: borrowed from a part */
+	const double *sigmoid;        /* (pairs, 2) a and b of platt.h; NULL: no probability */
+	double *owned;                /* coef, rho and sigmoid of a model that was trained here; NULL: borrowed from a part */
 	double objective, gap_max;
 	int64_t iterations;
 	size_t not_converged;         /* pairs that hit max_iter */
@@ -32,6 +33,7 @@ int svm_save(const void *state, struct mmq_part *out, struct mmq_err *err);
 int svm_open(void **state_out, const struct mmq_part *in, struct mmq_err *err);
 size_t svm_score_cols(const void *state);
 void svm_shape(const void *state, struct mmq_state_shape *shape_out);
+unsigned svm_gives(const void *state);
 size_t svm_scratch_bytes(const void *state, size_t rows_max, unsigned wanted);
 int svm_predict(const void *state, const struct mmq_batch *x, struct mmq_outputs *out, void *scratch, struct mmq_err *err);
 int svm_describe(const void *state, struct mmq_part *out, struct mmq_err *err);

@@ -14,6 +14,8 @@ const struct mmq_param svm_params[] = {
 	{ "tol", "e eps", MMQ_P_NUMBER, "0.001", 1e-9, 1, NULL, "Stop when the largest violation of the optimality conditions is below this.", 0, 0 },
 	{ "cache_size", "m", MMQ_P_NUMBER, "200", 0.1, 1e6, NULL, "Memory for kernel rows, in MB.", 0, 0 },
 	{ "max_iter", NULL, MMQ_P_INT, "-1", -1, 1e15, NULL, "Steps at the most per pair of classes; -1: ten million, or 100 per row.", 0, 0 },
+	{ "probability", "b", MMQ_P_BOOL, "false", 0, 0, NULL,
+	    "Classification: fit probabilities by five-fold cross-validation (Platt); takes about five times as long.", 0, 0 },
 	{ .name = NULL },
 };
 
@@ -23,7 +25,7 @@ const struct mmq_engine mmq_engine_svm = {
 	.summary = "Support vector machine: C-SVC and epsilon-SVR; linear, polynomial, RBF and sigmoid kernels",
 	.tasks = MMQ_REGRESSION | MMQ_BINARY | MMQ_MULTICLASS,
 	.accepts = MMQ_ACCEPTS_SPARSE | MMQ_ACCEPTS_F64 | MMQ_ACCEPTS_VECTOR | MMQ_WANTS_SCALED | MMQ_WANTS_ONE_HOT | MMQ_WANTS_TARGET_SCALED,
-	.outputs = MMQ_OUT_SCORE | MMQ_OUT_PAIRWISE,
+	.outputs = MMQ_OUT_SCORE | MMQ_OUT_PROBABILITY | MMQ_OUT_PAIRWISE,
 	.can = MMQ_CAN_WEIGHTS,
 	.params = svm_params,
 	.check = svm_check,
@@ -32,6 +34,7 @@ const struct mmq_engine mmq_engine_svm = {
 	.open = svm_open,
 	.score_cols = svm_score_cols,
 	.shape = svm_shape,
+	.gives = svm_gives,
 	.scratch_bytes = svm_scratch_bytes,
 	.predict = svm_predict,
 	.describe = svm_describe,

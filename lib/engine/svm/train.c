@@ -10,8 +10,12 @@
 #include "engine/check.h"
 #include "engine/rows.h"
 #include "engine/svm/model.h"
+#include "engine/svm/platt.h"
 #include "engine/svm/solver.h"
+#include "math/rng.h"
 #include "util/mem.h"
+
+enum { FOLDS = 5 };
 
 /* One dual problem and what came out of it. */
 struct pair {
@@ -20,6 +24,7 @@ struct pair {
 	size_t rows_count;
 	struct svm_solution solution;
 	double *signed_alpha;         /* (rows_count) y a, summed over a row's variables */
+	double sigmoid[2];            /* a, b of platt.h, with probability */
 };
 
 struct training {
@@ -29,6 +34,7 @@ struct training {
 	size_t rows, cols;
 	double c, epsilon, tol;
 	int64_t iterations_max;
+	bool with_probability;
 	size_t cache_bytes;
 	struct mmq_pool *row_pool;    /* threads for the kernel rows of a single problem */
 	struct pair *pairs;
@@ -96,6 +102,7 @@ training_begin(struct training *training, const struct mmq_fit *fit)
 	training->epsilon = mmq_params_number(params, "epsilon");
 	training->tol = mmq_params_number(params, "tol");
 	training->iterations_max = mmq_params_int(params, "max_iter");
+	training->with_probability = fit->task != MMQ_REGRESSION && mmq_params_bool(params, "probability");
 	training->cache_bytes = (size_t)(mmq_params_number(params, "cache_size") * 1e6);
 }
 
@@ -171,29 +178,19 @@ is_one_sided(const struct training *training, const struct pair *pair)
 	return true;
 }
 
+/* The dual problem over rows (n of them); signed_alpha (n): y a, summed over a row's variables. */
 static void
-solve_pair(void *arg, size_t index, unsigned thread)
+solve_rows(struct training *training, uint32_t first, const uint32_t *rows, size_t n, struct svm_solution *solution, double *signed_alpha)
 {
-	struct training *training = arg;
-	struct pair *pair = &training->pairs[index];
 	const struct mmq_dataset *data = training->fit->train;
 	bool regression = training->fit->task == MMQ_REGRESSION;
-	size_t n = pair->rows_count, variables = regression ? 2 * n : n;
+	size_t variables = regression ? 2 * n : n;
 
-	(void)thread;
-	pair->signed_alpha = mmq_array(n, sizeof(double));
-	if (atomic_load(&training->cancelled))
-		return;
-	if (!regression && is_one_sided(training, pair)) {
-		pair->solution.converged = true;
-		pair->solution.rho = n == 0 ? 0 : (uint32_t)data->y[pair->rows[0]] == pair->first ? -1 : 1;
-		return;
-	}
 	float *x = mmq_array(n * training->cols, sizeof(float));
 	int8_t *y = mmq_array(variables, sizeof(int8_t));
 	double *offset = mmq_array(variables, sizeof(double)), *upper = mmq_array(variables, sizeof(double));
 	for (size_t i = 0; i < n; i++) {
-		size_t r = pair->rows[i];
+		size_t r = rows[i];
 		double c = training->c * (data->weight == NULL ? 1.0 : (double)data->weight[r]);
 		memcpy(x + i * training->cols, training->x + r * training->cols, training->cols * sizeof(float));
 		if (regression) {
@@ -203,7 +200,7 @@ solve_pair(void *arg, size_t index, unsigned thread)
 			offset[n + i] = -training->epsilon - data->y[r];
 			upper[i] = upper[n + i] = c;
 		} else {
-			y[i] = (uint32_t)data->y[r] == pair->first ? 1 : -1;
+			y[i] = (uint32_t)data->y[r] == first ? 1 : -1;
 			offset[i] = -y[i];
 			upper[i] = c;
 		}
@@ -214,15 +211,113 @@ solve_pair(void *arg, size_t index, unsigned thread)
 	const struct svm_problem problem = { .rows = &packed, .kernel = training->kernel, .variables = variables, .y = y, .offset = offset,
 		.upper = upper, .tol = training->tol, .iterations_max = training->iterations_max, .cache_bytes = training->cache_bytes,
 		.pool = training->row_pool, .report = report, .arg = training };
-	svm_solve(&problem, &pair->solution);
+	svm_solve(&problem, solution);
 	for (size_t v = 0; v < variables; v++)
-		pair->signed_alpha[v % n] += y[v] * pair->solution.alpha[v];
-	free(pair->solution.alpha);
-	pair->solution.alpha = NULL;
+		signed_alpha[v % n] += y[v] * solution->alpha[v];
+	free(solution->alpha);
+	solution->alpha = NULL;
 	svm_rows_fini(&packed);
 	free(y);
 	free(offset);
 	free(upper);
+}
+
+/* Scores of count held-out rows by the solution over the rows kept. */
+static void
+score_held_out(const struct training *training, const uint32_t *kept, size_t kept_count, const double *signed_alpha, double rho,
+    const uint32_t *held, size_t count, double *score_out)
+{
+	size_t cols = training->cols, vectors = 0;
+	float *x = mmq_array(kept_count * cols, sizeof(float));
+	double *coef = mmq_array(kept_count, sizeof(double));
+	struct svm_rows packed;
+
+	for (size_t i = 0; i < kept_count; i++) {
+		if (signed_alpha[i] == 0)
+			continue;
+		memcpy(x + vectors * cols, training->x + kept[i] * cols, cols * sizeof(float));
+		coef[vectors++] = signed_alpha[i];
+	}
+	svm_rows_pack(&packed, x, vectors, cols);
+	float *values = mmq_aligned(packed.panels * SVM_PANEL * sizeof(float));
+	for (size_t i = 0; i < count; i++) {
+		score_out[i] = -rho;
+		svm_kernel_values(&training->kernel, &packed, 0, packed.panels, training->x + held[i] * cols, cols, 1, values, 0);
+		for (size_t k = 0; k < vectors; k++)
+			score_out[i] += coef[k] * (double)values[k];
+	}
+	svm_rows_fini(&packed);
+	free(values);
+	free(coef);
+	free(x);
+}
+
+/* Platt's sigmoid from the scores of rows that a five-fold solution has not seen; the folds come from the seed. */
+static void
+fit_probability(struct training *training, struct pair *pair)
+{
+	const struct mmq_dataset *data = training->fit->train;
+	size_t n = pair->rows_count;
+	struct mmq_rng rng = mmq_rng_stream(training->fit->seed, pair->first, pair->second);
+	uint32_t *order = mmq_array(n, sizeof(uint32_t)), *kept = mmq_array(n, sizeof(uint32_t));
+	double *score = mmq_array(n, sizeof(double)), *signed_alpha = mmq_array(n, sizeof(double));
+	uint8_t *positive = mmq_array(n, 1);
+
+	memcpy(order, pair->rows, n * sizeof(uint32_t));
+	for (size_t i = n; i > 1; i--) {
+		size_t k = mmq_rng_below(&rng, i);
+		uint32_t row = order[k];
+		order[k] = order[i - 1];
+		order[i - 1] = row;
+	}
+	for (size_t fold = 0; fold < FOLDS && !atomic_load(&training->cancelled); fold++) {
+		size_t from = n * fold / FOLDS, to = n * (fold + 1) / FOLDS, count = n - (to - from), positives = 0;
+		memcpy(kept, order, from * sizeof(uint32_t));
+		memcpy(kept + from, order + to, (n - to) * sizeof(uint32_t));
+		for (size_t i = 0; i < count; i++)
+			positives += (uint32_t)data->y[kept[i]] == pair->first;
+		if (positives == 0 || positives == count) {   /* nothing to tell apart: the side that is there */
+			for (size_t i = from; i < to; i++)
+				score[i] = positives == 0 ? -1 : 1;
+			continue;
+		}
+		struct svm_solution solution;
+		memset(signed_alpha, 0, n * sizeof(double));
+		solve_rows(training, pair->first, kept, count, &solution, signed_alpha);
+		score_held_out(training, kept, count, signed_alpha, solution.rho, order + from, to - from, score + from);
+	}
+	for (size_t i = 0; i < n; i++)
+		positive[i] = (uint32_t)data->y[order[i]] == pair->first;
+	svm_platt_fit(score, positive, n, &pair->sigmoid[0], &pair->sigmoid[1]);
+	free(order);
+	free(kept);
+	free(score);
+	free(signed_alpha);
+	free(positive);
+}
+
+static void
+solve_pair(void *arg, size_t index, unsigned thread)
+{
+	struct training *training = arg;
+	struct pair *pair = &training->pairs[index];
+	const struct mmq_dataset *data = training->fit->train;
+	bool regression = training->fit->task == MMQ_REGRESSION;
+	size_t n = pair->rows_count;
+
+	(void)thread;
+	pair->signed_alpha = mmq_array(n, sizeof(double));
+	if (atomic_load(&training->cancelled))
+		return;
+	if (!regression && is_one_sided(training, pair)) {
+		pair->solution.converged = true;
+		pair->sigmoid[0] = -10;  /* its score is a constant 1 or -1: nearly sure */
+		pair->solution.rho = n == 0 ? 0 : (uint32_t)data->y[pair->rows[0]] == pair->first ? -1 : 1;
+		return;
+	}
+	solve_rows(training, pair->first, pair->rows, n, &pair->solution, pair->signed_alpha);
+	if (training->with_probability)
+		fit_probability(training, pair);
 	atomic_fetch_add(&training->pairs_done, 1);
 	report(training, pair->solution.iterations, pair->solution.gap);
 }
@@ -261,9 +356,10 @@ assemble(const struct training *training)
 	free(vectors);
 
 	size_t coefs = model->coef_rows * model->vectors_count;
-	model->owned = mmq_array(coefs + model->pairs, sizeof(double));
+	model->owned = mmq_array(coefs + 3 * model->pairs, sizeof(double));
 	model->coef = model->owned;
 	model->rho = model->owned + coefs;
+	model->sigmoid = training->with_probability ? model->rho + model->pairs : NULL;
 	for (size_t p = 0; p < model->pairs; p++) {
 		const struct pair *pair = &training->pairs[p];
 		for (size_t i = 0; i < pair->rows_count; i++) {
@@ -275,6 +371,8 @@ assemble(const struct training *training)
 			model->owned[row * model->vectors_count + place[r]] = pair->signed_alpha[i];
 		}
 		model->owned[coefs + p] = pair->solution.rho;
+		model->owned[coefs + model->pairs + 2 * p] = pair->sigmoid[0];
+		model->owned[coefs + model->pairs + 2 * p + 1] = pair->sigmoid[1];
 		model->objective += pair->solution.objective;
 		model->iterations += pair->solution.iterations;
 		model->not_converged += !pair->solution.converged;
