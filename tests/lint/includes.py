@@ -16,6 +16,7 @@ ALLOWED = {
     "engine": DATA | {"engine"},
     "prepare": DATA | {"engine", "prepare"},
     "model": DATA | {"engine", "prepare", "model"},
+    "convert": DATA | {"engine", "prepare", "model", "convert"},
     "store": MPACK | {"store"},
     "work": MPACK | {"wire", "work"},
     "daemon": MPACK | {"math", "daemon"},
