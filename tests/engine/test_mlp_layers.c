@@ -270,6 +270,44 @@ test_a_network_of_all_layers_learns_and_threads_do_not_change_a_bit(void **unuse
 	mmq_params_destroy(&params);
 }
 
+/* The path of very small networks against the general one. */
+static void
+test_small_networks_have_the_same_gradient(void **unused)
+{
+	(void)unused;
+	static const struct problem problems[] = {
+		{ { 1, 1, 2 }, "dense 4 sigmoid", MMQ_MLP_LOGISTIC, MMQ_MLP_MSE, 2, false, false, 0 },
+		{ { 1, 1, 5 }, "dense 16 tanh, dense 3 relu", MMQ_MLP_LOGISTIC, MMQ_MLP_CROSS_ENTROPY, 2, false, false, 0 },
+		{ { 1, 1, 3 }, "dense 7 relu, dense 5 identity", MMQ_MLP_IDENTITY, MMQ_MLP_MSE, 0, false, false, 0 },
+	};
+	for (size_t p = 0; p < sizeof(problems) / sizeof(problems[0]); p++) {
+		struct mmq_mlp_net net = make_net(&problems[p]);
+		struct mmq_rng rng = mmq_rng_stream(8, p, 0);
+		size_t cols = net.layer[0].in_count;
+		float x[ROWS * 5];
+		double y[ROWS], weight = 0.0;
+		fill_params(&net, &rng);
+		for (size_t i = 0; i < ROWS * cols; i++)
+			x[i] = (float)mmq_rng_normal(&rng);
+		for (size_t i = 0; i < ROWS; i++)
+			y[i] = problems[p].classes == 0 ? mmq_rng_uniform(&rng) : (double)(i % 2);
+		struct mmq_dataset data = { .x = { .rows = ROWS, .cols = cols, .dtype = MMQ_F32, .dense = x, .stride = cols }, .y = y, .classes = problems[p].classes };
+		struct mmq_mlp_rows rows = { .data = &data };
+		float *general = mmq_aligned(net.params_count * sizeof(float)), *quick = mmq_aligned(net.params_count * sizeof(float));
+		assert_true(mmq_mlp_small_fits(&net, &data, ROWS, ROWS, false));
+		assert_false(mmq_mlp_small_fits(&net, &data, ROWS, ROWS - 1, false));
+		struct mmq_mlp_room *room = mmq_mlp_room_new(&net, ROWS, false, NULL);
+		struct mmq_mlp_small *small = mmq_mlp_small_new(&net, &rows, ROWS);
+		double want = mmq_mlp_room_gradient(room, &rows, 0, ROWS, 1, 1, general, NULL, NULL, &weight), got = mmq_mlp_small_gradient(small, quick);
+		assert_true(fabs(got - want) <= 1e-5 * (1.0 + fabs(want)));
+		for (size_t i = 0; i < net.trained_count; i++)
+			assert_true(fabs((double)quick[i] - (double)general[i]) <= 1e-5 * (1.0 + fabs((double)general[i])));
+		mmq_mlp_room_destroy(&room);
+		mmq_mlp_small_destroy(&small);
+		free(net.params), free(net.back), free(general), free(quick);
+	}
+}
+
 int
 main(void)
 {
@@ -277,6 +315,7 @@ main(void)
 		cmocka_unit_test(test_every_activation_has_the_gradient_of_finite_differences),
 		cmocka_unit_test(test_every_loss_has_the_gradient_of_finite_differences),
 		cmocka_unit_test(test_every_layer_has_the_gradient_of_finite_differences),
+		cmocka_unit_test(test_small_networks_have_the_same_gradient),
 		cmocka_unit_test(test_errors_name_the_layer),
 		cmocka_unit_test(test_shapes_are_inferred),
 		cmocka_unit_test(test_a_network_of_all_layers_learns_and_threads_do_not_change_a_bit),

@@ -135,6 +135,16 @@ struct mmq_mlp_report {
 	bool converged;
 	const char *warning;             /* constant text or NULL */
 };
+/* small.c: the whole batch of a very small network at once. fits: whether it can; rows are copied at new. */
+struct mmq_mlp_small;
+bool mmq_mlp_small_fits(const struct mmq_mlp_net *net, const struct mmq_dataset *data, size_t rows, size_t batch_rows, bool has_weights);
+struct mmq_mlp_small *mmq_mlp_small_new(const struct mmq_mlp_net *net, const struct mmq_mlp_rows *rows, size_t count);
+void mmq_mlp_small_destroy(struct mmq_mlp_small **small);
+double mmq_mlp_small_gradient(struct mmq_mlp_small *small, float *gradient);   /* as mmq_mlp_room_gradient over all rows */
+
+/* init.c: first weights. init: auto, uniform, normal, he. */
+void mmq_mlp_init(struct mmq_mlp_net *net, const char *init, uint64_t seed);
+
 /* Between two epochs: all that the rest of a fit depends on. */
 struct mmq_mlp_loop {
 	int64_t epochs, steps, stale;

@@ -52,6 +52,22 @@ adam_avx2(const struct coefficients *c, float *w, float *m, float *v, const floa
 	}
 	return i;
 }
+
+__attribute__((target("avx2"))) static size_t
+sgd_avx2(const struct coefficients *c, float *w, float *velocity, const float *sum, size_t count, bool nesterov)
+{
+	const __m256 rate = _mm256_set1_ps(c->rate), momentum = _mm256_set1_ps(c->momentum), scale = _mm256_set1_ps(c->scale),
+	    decay = _mm256_set1_ps(c->decay);
+	size_t i = 0;
+	for (; i + 8 <= count; i += 8) {
+		__m256 x = _mm256_loadu_ps(w + i);
+		__m256 g = _mm256_add_ps(_mm256_mul_ps(scale, _mm256_loadu_ps(sum + i)), _mm256_mul_ps(decay, x));
+		__m256 step = _mm256_mul_ps(rate, g), v = _mm256_sub_ps(_mm256_mul_ps(momentum, _mm256_loadu_ps(velocity + i)), step);
+		_mm256_storeu_ps(velocity + i, v);
+		_mm256_storeu_ps(w + i, _mm256_add_ps(x, nesterov ? _mm256_sub_ps(_mm256_mul_ps(momentum, v), step) : v));
+	}
+	return i;
+}
 #endif
 
 void
@@ -64,6 +80,10 @@ mmq_mlp_update(const struct mmq_mlp_step *step, float *params, float *first, flo
 		is_decayed && step->is_decoupled ? (float)(1.0 - step->decay) : 1.0f };
 	size_t i = 0;
 	if (!step->is_adam) {
+#if defined(__x86_64__)
+		if (mmq_cpu_has_avx2())
+			i = sgd_avx2(&c, params, first, gradient, count, step->nesterov);
+#endif
 		for (; i < count; i++)
 			sgd_one(&c, params + i, first + i, gradient[i], step->nesterov);
 		return;

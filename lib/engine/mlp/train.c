@@ -12,6 +12,7 @@
 #include "util/mem.h"
 
 static const double report_work = 2e8;       /* rows * parameters between two looks at cancel: about 50 ms */
+enum { SAID_EVERY = 256 };                   /* epochs of a very small network between two looks at cancel */
 static const double step_factor = 0.1, warm_start_share = 0.01;
 
 struct trainer {
@@ -23,10 +24,12 @@ struct trainer {
 	float *weight;                   /* (train rows), mean 1; NULL: all 1 */
 	float *gradient, *first, *second, *good, *best;
 	struct mmq_mlp_room *room;
+	struct mmq_mlp_small *small;     /* instead of the room's passes, where the network is that small; else NULL */
 	struct mmq_mlp_step step;
 	double learning_rate, alpha, clip_norm, warmup_epochs, batch_weight;
-	const char *schedule;
-	int64_t epochs_max, step_epochs;
+	double tol, power_t, rate_first;
+	bool shuffles, stops_early, is_adaptive, is_invscaling, is_cosine, is_stepped;
+	int64_t epochs_max, step_epochs, patience;
 	struct mmq_rng rng;
 };
 
@@ -46,42 +49,6 @@ mmq_mlp_train_bytes(const struct mmq_mlp_net *net, const struct mmq_fit *fit)
 	size_t rows = fit->train->x.rows;
 	return 6.0 * (double)(net->params_count + net->back_count) * sizeof(float) + (double)rows * 8.0 +
 	    mmq_mlp_room_bytes(net, batch_rows_of(fit->params, rows), mmq_pool_threads(fit->pool));
-}
-
-/* First weights into w (rows, cols). Bounds are per layer: Glorot and Bengio 2010; He et al. 2015. */
-static void
-init_layer(struct mmq_mlp_net *net, size_t k, const char *init, uint64_t seed)
-{
-	const struct mmq_mlp_layer *layer = &net->layer[k];
-	struct mmq_rng rng = mmq_rng_stream(seed, 1, k);
-	double window = layer->kind == MMQ_MLP_CONV ? (double)(layer->kernel[0] * layer->kernel[1]) : 1.0;
-	double factor = layer->activation == MMQ_MLP_LOGISTIC || (k + 1 == net->layers && k > 0 && net->layer[k - 1].activation == MMQ_MLP_LOGISTIC) ? 2.0 : 6.0;
-	double bound = sqrt(factor / ((double)layer->rows + window * (double)layer->cols));
-	bool is_normal = strcmp(init, "normal") == 0 || strcmp(init, "he") == 0, is_he = strcmp(init, "he") == 0;
-	if (strcmp(init, "uniform") == 0 || strcmp(init, "normal") == 0)
-		bound = 1.0;
-	else if (is_he)
-		bound = sqrt(2.0 / (double)layer->rows);
-	float *w = mmq_array(layer->rows * layer->cols, sizeof(*w));
-	for (size_t i = 0; i < layer->rows * layer->cols; i++)
-		w[i] = (float)(is_normal ? bound * mmq_rng_normal(&rng) : bound * (2.0 * mmq_rng_uniform(&rng) - 1.0));
-	mmq_dense_pack(net->params + layer->w_at, w, layer->rows, layer->cols);
-	for (size_t i = 0; !is_he && i < layer->cols; i++)
-		net->params[layer->b_at + i] = (float)(is_normal ? bound * mmq_rng_normal(&rng) : bound * (2.0 * mmq_rng_uniform(&rng) - 1.0));
-	free(w);
-}
-
-static void
-init_params(struct mmq_mlp_net *net, const char *init, uint64_t seed)
-{
-	memset(net->params, 0, net->params_count * sizeof(*net->params));
-	for (size_t k = 0; k < net->layers; k++) {
-		const struct mmq_mlp_layer *layer = &net->layer[k];
-		if (layer->kind <= MMQ_MLP_CONV)
-			init_layer(net, k, init, seed);
-		for (size_t c = 0; layer->kind == MMQ_MLP_BATCH_NORM && c < layer->cols; c++)
-			net->params[layer->w_at + c] = net->params[layer->stats_at + (layer->cols + 15) / 16 * 16 + c] = 1.0f;
-	}
 }
 
 /* Fill index; cut off validation rows when early stopping has none. Shuffled by seed, before the epochs' shuffles. */
@@ -130,6 +97,7 @@ static void
 trainer_fini(struct trainer *t)
 {
 	mmq_mlp_room_destroy(&t->room);
+	mmq_mlp_small_destroy(&t->small);
 	free(t->index), free(t->weight), free(t->gradient), free(t->first), free(t->second), free(t->good), free(t->best);
 }
 
@@ -138,7 +106,7 @@ trainer_init(struct trainer *t, struct mmq_err *err)
 {
 	const struct mmq_params *params = t->fit->params;
 	size_t bytes = t->net->params_count * sizeof(float);
-	const char *solver = mmq_params_choice(params, "solver");
+	const char *solver = mmq_params_choice(params, "solver"), *schedule = mmq_params_choice(params, "learning_rate");
 
 	scale_weights(t);
 	choose_rows(t);
@@ -151,8 +119,14 @@ trainer_init(struct trainer *t, struct mmq_err *err)
 	t->best = mmq_try_aligned(bytes);
 	if (t->room == NULL || t->gradient == NULL || t->first == NULL || t->second == NULL || t->good == NULL || t->best == NULL)
 		return mmq_err_set(err, MMQ_RESOURCE_EXHAUSTED, "mlp: no memory for %zu parameters", t->net->params_count);
-	t->learning_rate = mmq_params_number(params, "learning_rate_init");
-	t->schedule = mmq_params_choice(params, "learning_rate");
+	if (mmq_mlp_small_fits(t->net, t->fit->train, t->rows_count, t->batch_rows, t->weight != NULL))
+		t->small = mmq_mlp_small_new(t->net, &t->rows, t->rows_count);
+	t->learning_rate = t->rate_first = mmq_params_number(params, "learning_rate_init");
+	t->tol = mmq_params_number(params, "tol");
+	t->power_t = mmq_params_number(params, "power_t");
+	t->patience = mmq_params_int(params, "n_iter_no_change");
+	t->shuffles = mmq_params_bool(params, "shuffle") && t->small == NULL;
+	t->stops_early = mmq_params_bool(params, "early_stopping");
 	t->epochs_max = mmq_params_int(params, "max_iter");
 	t->step_epochs = mmq_params_int(params, "step_epochs");
 	t->warmup_epochs = mmq_params_number(params, "warmup_epochs");
@@ -163,6 +137,10 @@ trainer_init(struct trainer *t, struct mmq_err *err)
 		.nesterov = mmq_params_bool(params, "nesterovs_momentum"), .momentum = mmq_params_number(params, "momentum"),
 		.beta_1 = mmq_params_number(params, "beta_1"), .beta_2 = mmq_params_number(params, "beta_2"),
 		.epsilon = mmq_params_number(params, "epsilon") };
+	t->is_adaptive = (!t->step.is_adam && strcmp(schedule, "adaptive") == 0) || strcmp(schedule, "plateau") == 0;
+	t->is_invscaling = !t->step.is_adam && strcmp(schedule, "invscaling") == 0;
+	t->is_cosine = strcmp(schedule, "cosine") == 0;
+	t->is_stepped = strcmp(schedule, "step") == 0;
 	return 0;
 }
 
@@ -171,9 +149,9 @@ static double
 rate_at(const struct trainer *t, double epochs)
 {
 	double rate = t->learning_rate;
-	if (strcmp(t->schedule, "cosine") == 0)
+	if (t->is_cosine)
 		rate *= 0.5 * (1.0 + cos(3.141592653589793 * epochs / (double)t->epochs_max));
-	else if (strcmp(t->schedule, "step") == 0)
+	else if (t->is_stepped)
 		rate *= pow(step_factor, floor(epochs / (double)t->step_epochs));
 	if (epochs < t->warmup_epochs)
 		rate *= warm_start_share + (1.0 - warm_start_share) * epochs / t->warmup_epochs;
@@ -213,11 +191,22 @@ run_batch(struct trainer *t, size_t first, size_t count, double epochs, int64_t 
 	t->step.rate = rate;
 	if (t->step.is_adam)
 		t->step.rate *= sqrt(1.0 - pow(t->step.beta_2, (double)step)) / (1.0 - pow(t->step.beta_1, (double)step));
-	loss = mmq_mlp_room_gradient(t->room, &t->rows, first, count, t->fit->seed, (uint64_t)step, t->gradient, t->clip_norm > 0.0 ? NULL : step_piece, t,
-	    &t->batch_weight);
+	if (t->small != NULL) {
+		t->batch_weight = (double)count;
+		loss = mmq_mlp_small_gradient(t->small, t->gradient);
+	} else {
+		loss = mmq_mlp_room_gradient(t->room, &t->rows, first, count, t->fit->seed, (uint64_t)step, t->gradient,
+		    t->clip_norm > 0.0 ? NULL : step_piece, t, &t->batch_weight);
+	}
 	if (t->clip_norm > 0.0 && isfinite(loss)) {
 		t->step.scale = clip_factor(t);
 		mmq_mlp_room_step(t->room, step_piece, t);
+	} else if (t->small != NULL && isfinite(loss)) {
+		for (size_t k = 0; k < t->net->layers; k++) {
+			const struct mmq_mlp_layer *layer = &t->net->layer[k];
+			step_piece(t, layer->w_at, layer->b_at - layer->w_at, true);
+			step_piece(t, layer->b_at, (layer->cols + 15) / 16 * 16, false);
+		}
 	}
 	*weight_out += t->batch_weight;
 	return loss;
@@ -237,11 +226,12 @@ valid_loss(struct trainer *t)
 static double
 squared_weights(const struct mmq_mlp_net *net)
 {
-	double sum = 0.0;
+	double sum[8] = { 0 };
 	for (size_t k = 0; k < net->layers; k++)
-		for (size_t i = net->layer[k].w_at; net->layer[k].kind <= MMQ_MLP_CONV && i < net->layer[k].b_at; i++)
-			sum += (double)net->params[i] * (double)net->params[i];
-	return sum;
+		for (size_t i = net->layer[k].w_at; net->layer[k].kind <= MMQ_MLP_CONV && i < net->layer[k].b_at; i += 8)
+			for (size_t j = 0; j < 8; j++)
+				sum[j] += (double)net->params[i + j] * (double)net->params[i + j];
+	return ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
 }
 
 static const char *const loss_names[MMQ_MLP_LOSSES] = { [MMQ_MLP_MSE] = "half_mse", [MMQ_MLP_CROSS_ENTROPY] = "log_loss", [MMQ_MLP_MAE] = "mae",
@@ -261,7 +251,7 @@ run_epoch(struct trainer *t, struct mmq_mlp_report *report, int64_t epochs_max, 
 {
 	double loss = 0.0, weight = 0.0, work = 0.0;
 	size_t batches = 0;
-	if (mmq_params_bool(t->fit->params, "shuffle"))
+	if (t->shuffles)
 		mmq_rng_shuffle(&t->rng, t->index, t->rows_count);
 	for (size_t first = 0; first < t->rows_count; first += t->batch_rows, batches++) {
 		size_t count = t->rows_count - first < t->batch_rows ? t->rows_count - first : t->batch_rows;
@@ -285,14 +275,13 @@ run_epoch(struct trainer *t, struct mmq_mlp_report *report, int64_t epochs_max, 
 
 /* scikit-learn's rule: no gain of tol for more than n_iter_no_change epochs in a row. True: stop. */
 static bool
-has_settled(struct trainer *t, struct mmq_mlp_loop *loop, double value, bool is_adaptive)
+has_settled(struct trainer *t, struct mmq_mlp_loop *loop, double value)
 {
-	const struct mmq_params *params = t->fit->params;
-	loop->stale = value > loop->best - mmq_params_number(params, "tol") ? loop->stale + 1 : 0;
+	loop->stale = value > loop->best - t->tol ? loop->stale + 1 : 0;
 	loop->best = value < loop->best ? value : loop->best;
-	if (loop->stale <= mmq_params_int(params, "n_iter_no_change"))
+	if (loop->stale <= t->patience)
 		return false;
-	if (!is_adaptive || t->learning_rate <= 1e-6)
+	if (!t->is_adaptive || t->learning_rate <= 1e-6)
 		return true;
 	t->learning_rate /= 5.0;
 	loop->stale = 0;
@@ -303,23 +292,19 @@ has_settled(struct trainer *t, struct mmq_mlp_loop *loop, double value, bool is_
 static void
 end_epoch(struct trainer *t, struct mmq_mlp_report *report, struct mmq_mlp_loop *loop, double loss)
 {
-	const struct mmq_params *params = t->fit->params;
-	bool stops_early = mmq_params_bool(params, "early_stopping");
-	bool is_adaptive = (!t->step.is_adam && strcmp(t->schedule, "adaptive") == 0) || strcmp(t->schedule, "plateau") == 0;
 	size_t bytes = t->net->params_count * sizeof(float);
 
 	memcpy(t->good, t->net->params, bytes);
 	report->epochs++;
 	report->loss = loss;
 	report->valid_loss = valid_loss(t);
-	if (stops_early && report->valid_loss < loop->best_valid) {
+	if (t->stops_early && report->valid_loss < loop->best_valid) {
 		loop->best_valid = report->valid_loss;
 		memcpy(t->best, t->net->params, bytes);
 	}
-	report->converged = has_settled(t, loop, stops_early && t->valid_count > 0 ? report->valid_loss : loss, is_adaptive);
-	if (!t->step.is_adam && strcmp(t->schedule, "invscaling") == 0)
-		t->learning_rate = mmq_params_number(params, "learning_rate_init") /
-		    pow((double)report->epochs * (double)t->rows_count + 1.0, mmq_params_number(params, "power_t"));
+	report->converged = has_settled(t, loop, t->stops_early && t->valid_count > 0 ? report->valid_loss : loss);
+	if (t->is_invscaling)
+		t->learning_rate = t->rate_first / pow((double)report->epochs * (double)t->rows_count + 1.0, t->power_t);
 }
 
 static void
@@ -365,12 +350,14 @@ run_epochs(struct trainer *t, struct mmq_mlp_report *report, struct mmq_err *err
 		if (!isfinite(loss)) {
 			if (report->epochs == 0)
 				return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "params.learning_rate_init",
-				    "a rate at which the loss stays finite in the first epoch", "%g", mmq_params_number(t->fit->params, "learning_rate_init"));
+				    "a rate at which the loss stays finite in the first epoch", "%g", t->rate_first);
 			memcpy(t->net->params, t->good, bytes);
 			report->warning = "the loss became infinite or NaN; the last good epoch was kept: lower learning_rate_init";
 			return 0;
 		}
 		end_epoch(t, report, &loop, loss);
+		if (t->small != NULL && report->epochs % SAID_EVERY != 0)
+			continue;
 		if (!say(t, (double)report->epochs, t->epochs_max, loss, report->valid_loss))
 			return mmq_err_set(err, MMQ_CANCELLED, "mlp: cancelled after epoch %lld", (long long)report->epochs);
 		if (checkpoint != NULL && !report->converged && report->epochs < t->epochs_max && checkpoint->is_due(checkpoint->arg))
@@ -392,7 +379,7 @@ mmq_mlp_train(struct mmq_mlp_net *net, const struct mmq_fit *fit, struct mmq_mlp
 	*report = (struct mmq_mlp_report){ .loss = NAN, .valid_loss = NAN };
 	int rc = trainer_init(&t, err);
 	if (rc == 0) {
-		init_params(net, mmq_params_choice(fit->params, "init"), fit->seed);
+		mmq_mlp_init(net, mmq_params_choice(fit->params, "init"), fit->seed);
 		rc = run_epochs(&t, report, err);
 	}
 	trainer_fini(&t);
