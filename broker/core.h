@@ -166,6 +166,7 @@ enum mmq_answer_form {
 	MMQ_ANSWER_ACCEPTED,   /* job: {job, model, state: "queued", seq} */
 	MMQ_ANSWER_SEQ,        /* seq: {accepted: true, seq} */
 	MMQ_ANSWER_JOB,        /* job: of job.get, job.wait, job.cancel */
+	MMQ_ANSWER_DROPPED,    /* job: only its id; a dead letter that is gone */
 	MMQ_ANSWER_JOBS,       /* page: rows; states and attempts are as of now; next = seq of the last row if page->more */
 	MMQ_ANSWER_CANCEL,     /* text: "cancelled", "cancelling", "unknown" */
 	MMQ_ANSWER_RESULTS,    /* page: rows with topic, result_seq, answer; next = result_seq of the last row if page->more */

@@ -44,7 +44,7 @@ struct core_request {
 	char *why;                          /* of an end with an error made here */
 	enum request_state state;
 	uint8_t op, pending;                /* pending: commands and reads under way that name it */
-	bool durable, sink, wait, keep, id_is_binary, suspect, alone, late_cancel, strike_due;
+	bool is_dead, durable, sink, wait, keep, id_is_binary, suspect, alone, late_cancel, strike_due;
 	uint8_t id_size;
 	uint8_t id[MMQ_ID_BYTES_MAX];
 	uint64_t id_hash, route;
@@ -152,7 +152,7 @@ struct core_waiter {
 	uint8_t request_size, request[MMQ_ID_BYTES_MAX]; /* cancel: what is to be given up */
 };
 
-enum pending_why { P_PUT, P_LEASE, P_GRANT, P_STRIKE, P_OUTCOME, P_PRUNE, P_LANES, P_HEADS, P_BODY, P_EXPIRED, P_JOB, P_CANCEL, P_LIST, P_RESULTS,
+enum pending_why { P_PUT, P_LEASE, P_GRANT, P_STRIKE, P_OUTCOME, P_PRUNE, P_LANES, P_HEADS, P_BODY, P_EXPIRED, P_JOB, P_CANCEL, P_LIST, P_RESULTS, P_DEAD,
 	P_RECHECK, P_AGAIN };
 
 /* A durable request that cannot be served now, while the journal is asked whether it knows the id. */
@@ -353,6 +353,7 @@ void core_row_waiters(struct mmq_core *core, struct mmq_journal_row *row);      
 
 /* jobs.c */
 void core_serve(struct mmq_core *core, const struct mmq_core_request *in);
+void core_dead_done(struct mmq_core *core, struct core_pending *pending, const struct mmq_journal_event *event);  /* a REVIVE or FORGET is through */
 void core_on_job_page(struct mmq_core *core, struct core_pending *pending, struct mmq_journal_page *page);
 
 /* worker.c */

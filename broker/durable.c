@@ -288,6 +288,7 @@ command_done(struct mmq_core *core, struct core_pending *pending, struct mmq_jou
 	switch (pending->why) {
 	case P_PUT: put_done(core, pending->request, event); break;
 	case P_OUTCOME: core_outcome_written(core, pending->request, event->status, event->result_seq); break;
+	case P_DEAD: core_dead_done(core, pending, event); break;
 	case P_GRANT: core_granted(core, pending, event); break;
 	default: break; /* a lost strike, lease or prune is made good by the next one */
 	}

@@ -76,6 +76,12 @@ job_serve(struct mmq_core *core, struct core_waiter *waiter, struct core_request
 }
 
 static void
+no_dead_letter(struct mmq_core *core, const struct core_waiter *waiter)
+{
+	core_answer_error(core, waiter, MMQ_FAILED_PRECONDITION, "job: it is no dead letter", 0);
+}
+
+static void
 job_op(struct mmq_core *core, const struct mmq_core_request *in)
 {
 	uint8_t job[16] = { 0 };
@@ -96,6 +102,11 @@ job_op(struct mmq_core *core, const struct mmq_core_request *in)
 	memcpy(waiter->job, job, sizeof job);
 	request = core_find_job(core, job);
 	if (request != NULL && strcmp(request->lane->tenant->name, in->tenant) == 0) {
+		if (waiter->op == MMQ_OP_DEAD_REQUEUE || waiter->op == MMQ_OP_DEAD_DROP) {
+			no_dead_letter(core, waiter);
+			core_waiter_put(core, waiter);
+			return;
+		}
 		job_serve(core, waiter, request, wait_until(core, in->head));
 		if (!waiter->queued)
 			core_waiter_put(core, waiter);
@@ -169,7 +180,8 @@ job_list(struct mmq_core *core, const struct mmq_core_request *in)
 
 	if (waiter == NULL)
 		return;
-	read = core_read(core, MMQ_READ_LIST, P_LIST, &pending);
+	read = core_read(core, in->head->op == MMQ_OP_DEAD_LIST ? MMQ_READ_DEAD : MMQ_READ_LIST, P_LIST, &pending);
+	read->row.strikes = core->limits.strikes_max;
 	pending->waiter = waiter;
 	snprintf(read->row.tenant, sizeof read->row.tenant, "%s", in->tenant);
 	pending->what = query != NULL && query->state >= 0 ? (uint8_t)(query->state + 1) : 0;
@@ -260,7 +272,10 @@ core_serve(struct mmq_core *core, const struct mmq_core_request *in)
 	switch (in->head->op) {
 	case MMQ_OP_JOB_GET:
 	case MMQ_OP_JOB_WAIT:
-	case MMQ_OP_JOB_CANCEL: job_op(core, in); break;
+	case MMQ_OP_JOB_CANCEL:
+	case MMQ_OP_DEAD_REQUEUE:
+	case MMQ_OP_DEAD_DROP: job_op(core, in); break;
+	case MMQ_OP_DEAD_LIST: job_list(core, in); break;
 	case MMQ_OP_JOB_LIST:
 		if (in->query != NULL && in->query->state == MMQ_JOB_RUNNING)
 			job_list_running(core, in);
@@ -277,6 +292,56 @@ core_serve(struct mmq_core *core, const struct mmq_core_request *in)
 
 /* ---- Pages ---------------------------------------------------------------------------------------------------------- */
 
+/* The waiter goes on with the command. */
+static void
+dead_change(struct mmq_core *core, struct core_pending *was, const struct mmq_journal_row *row)
+{
+	struct core_waiter *waiter = was->waiter;
+	struct core_pending *pending;
+	struct mmq_journal_command *command;
+	struct core_tenant *tenant = core_tenant_get(core, row->tenant);
+	struct core_lane *lane = tenant == NULL ? NULL :
+	    core_lane_get(core, tenant, (enum mmq_work_kind)row->kind, row->priority, row->model, row->version);
+
+	if (lane == NULL) {
+		core_answer_error(core, waiter, MMQ_RESOURCE_EXHAUSTED, "too many lanes; try again", core_retry_after_ms(core, core->waiting + core->leased));
+		return;
+	}
+	command = core_command(core, waiter->op == MMQ_OP_DEAD_REQUEUE ? MMQ_REVIVE : MMQ_FORGET, P_DEAD, NULL, &pending);
+	command->row.seq = row->seq;
+	command->row.strikes = core->limits.strikes_max;
+	pending->lane = lane;
+	pending->waiter = waiter;
+	was->waiter = NULL;
+}
+
+/* The lane that was kept for it reads its heads anew: a revived row is older than all that it has. */
+void
+core_dead_done(struct mmq_core *core, struct core_pending *pending, const struct mmq_journal_event *event)
+{
+	struct core_waiter *waiter = pending->waiter;
+	struct core_lane *lane = pending->lane;
+	struct mmq_core_job *job;
+
+	if (event->status == MMQ_JOURNAL_OK) {
+		job = mmq_arena_get(&core->scratch, sizeof *job);
+		*job = (struct mmq_core_job){ .state = MMQ_JOB_QUEUED, .model = lane->model, .seq = event->seq };
+		memcpy(job->job, waiter->job, sizeof job->job);
+		core_answer_to(core, waiter, event->verb == MMQ_REVIVE ? MMQ_ANSWER_ACCEPTED : MMQ_ANSWER_DROPPED)->job = job;
+		if (event->verb == MMQ_REVIVE) {
+			core->durable++;
+			lane->last_seq = 0;
+			lane->backlog = true;
+			core_lane_refill(core, lane);
+		}
+	} else if (event->status == MMQ_JOURNAL_ENDED || event->status == MMQ_JOURNAL_MISSING) {
+		no_dead_letter(core, waiter);
+	} else {
+		core_answer_error(core, waiter, event->status == MMQ_JOURNAL_FULL ? MMQ_RESOURCE_EXHAUSTED : MMQ_UNAVAILABLE, "the journal could not do it; try again", 1000);
+	}
+	core_lane_release(core, lane);
+}
+
 /* The row of a job that was not in memory when it was asked for; it may be by now. */
 static void
 job_found(struct mmq_core *core, struct core_pending *pending, struct mmq_journal_page *page)
@@ -290,6 +355,10 @@ job_found(struct mmq_core *core, struct core_pending *pending, struct mmq_journa
 			core_answer_to(core, waiter, MMQ_ANSWER_CANCEL)->text = "unknown";
 		else
 			core_answer_error(core, waiter, MMQ_NOT_FOUND, "job: there is no such job", 0);
+		return;
+	}
+	if (waiter->op == MMQ_OP_DEAD_REQUEUE || waiter->op == MMQ_OP_DEAD_DROP) {
+		dead_change(core, pending, row);
 		return;
 	}
 	if (row->result_seq != 0 || waiter->op == MMQ_OP_JOB_GET) {

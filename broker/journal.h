@@ -36,8 +36,11 @@ enum mmq_journal_verb {
 	                   long as it is above `above`; else 1 + the largest of `above` and all numbers of (tenant, model, what) */
 	MMQ_STRIKE,     /* seq, strikes, attempt: replaces both */
 	MMQ_OUTCOME,    /* seq, state, code, message, version, topic, answer, wall_ms: the end. The first one wins: a second gets ENDED.
-	                   OK: result_seq. Drops the request's body unless the row says keep */
+	                   OK: result_seq. Drops the request's body unless the row or this command's row says keep */
 	MMQ_CANCEL,     /* as OUTCOME with CANCELLED for a row that the core does not hold in memory: seq. OK, ENDED or MISSING */
+	MMQ_REVIVE,     /* seq, strikes: a dead letter (failed, INTERNAL, at least so many strikes, its body kept) is queued again, without strikes or deadline.
+	                   ENDED: it is none; MISSING */
+	MMQ_FORGET,     /* seq, strikes: a dead letter goes with body and answer. ENDED, MISSING as above */
 	MMQ_META,       /* key, value (text): small settings, replaced */
 	MMQ_PRUNE,      /* before_ms, limit: forget ended rows whose end is older; number = how many went. Grants stay */
 };
@@ -105,6 +108,7 @@ enum mmq_journal_query {
 	MMQ_READ_FIND,     /* tenant and (id, or job if job_is_set), with_answer -> 0 or 1 row */
 	MMQ_READ_LIST,     /* tenant, state (or -1), model ("" : any), after (seq, 0: newest), limit: kind train only, newest first, without answers */
 	MMQ_READ_EXPIRED,  /* wall_ms, limit: unended rows whose deadline is at or before wall_ms; next_ms = the earliest deadline after wall_ms, 0: none */
+	MMQ_READ_DEAD,     /* tenant, row.strikes, after (seq, 0: newest), limit: dead letters, newest first, without answers */
 	MMQ_READ_RESULTS,  /* tenant, prefix of topic, after (result_seq), limit, bytes_max: ended rows with a topic, result_seq ascending, with answers */
 };
 

@@ -54,6 +54,13 @@ read_int(struct journal_db *db, const char *pragma, int *value_out)
 }
 
 /* Make the tables of a new file, or check that an old one is ours and not newer. */
+/* An index that older files lack; it holds dead letters only. */
+static int
+index_add(sqlite3 *db)
+{
+	return sqlite3_exec(db, "CREATE INDEX IF NOT EXISTS request_dead ON request (tenant, seq) WHERE state = 3 AND strikes > 0", NULL, NULL, NULL);
+}
+
 int
 journal_file_format(struct journal_db *db, const struct mmq_journal_options *options, struct mmq_err *err)
 {
@@ -78,6 +85,8 @@ journal_file_format(struct journal_db *db, const struct mmq_journal_options *opt
 	if (format > JOURNAL_FORMAT)
 		return mmq_err_set(err, MMQ_FAILED_PRECONDITION, "journal '%s' has format %d, this program knows up to %d: use a newer modelmq",
 		    path, format, JOURNAL_FORMAT);
+	if (index_add(db->db) != SQLITE_OK)
+		return mmq_err_set(err, MMQ_UNAVAILABLE, "journal '%s': cannot be written: %s", path, sqlite3_errmsg(db->db));
 	return 0;
 }
 

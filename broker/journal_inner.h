@@ -13,7 +13,7 @@ enum { JOURNAL_FORMAT = 1, JOURNAL_APPLICATION = 0x4d4d514a };   /* "MMQJ" */
 enum journal_statement {
 	JS_PUT, JS_FIND_SEQ, JS_FIND_ID, JS_FIND_JOB, JS_CHANGE, JS_BODY_PUT, JS_BODY_GET, JS_BODY_DELETE, JS_ANSWER_PUT, JS_ANSWER_GET,
 	JS_ANSWER_DELETE, JS_GRANT_JOB, JS_GRANT_MAX, JS_GRANT_PUT, JS_SETTING_PUT, JS_SETTING_GET, JS_PRUNE_FIND,
-	JS_PRUNE, JS_LANES, JS_HEADS, JS_LIST, JS_EXPIRED, JS_EXPIRED_NEXT, JS_RESULTS, JS_RESULTS_OLDEST, JS_BEGIN, JS_COMMIT, JS_ROLLBACK,
+	JS_PRUNE, JS_LANES, JS_HEADS, JS_LIST, JS_DEAD, JS_EXPIRED, JS_EXPIRED_NEXT, JS_RESULTS, JS_RESULTS_OLDEST, JS_BEGIN, JS_COMMIT, JS_ROLLBACK,
 	JS_SAVE, JS_SAVE_BACK, JS_SAVE_RELEASE, JOURNAL_STATEMENTS
 };
 
@@ -46,6 +46,8 @@ int journal_get_body(struct journal_db *db, enum journal_statement which, uint64
 int64_t journal_sum_pair(const char *key, const void *value, size_t size);    /* of a setting */
 int64_t journal_sum_grant(const struct mmq_journal_row *row, uint8_t what, uint32_t number); /* row: tenant, model, job */
 struct mmq_body *journal_body_new(const void *bytes, size_t size, const void *payload, size_t payload_size);
+bool journal_is_dead(const struct mmq_journal_row *row, uint32_t strikes);       /* an end by that many strikes */
+void journal_revive(struct mmq_journal_row *row);                               /* the columns of a row that is queued again */
 void journal_release(struct mmq_journal_event *event);                        /* both journals' release */
 
 /* Settings: the journal's own and, as "meta.<key>", those of META. get: the size, 0 for none; SQLITE_CORRUPT when damaged. */

@@ -79,8 +79,38 @@ change(struct mmq_journal *journal, const struct mmq_journal_command *command, s
 	memcpy(row->message, command->row.message, sizeof(row->message));
 	memcpy(row->topic, command->row.topic, sizeof(row->topic));
 	row->answer = memory_copy_body(command->body);
-	if (!row->keep)
+	if (!row->keep && !command->row.keep)
 		drop_body(&row->body);
+}
+
+static void
+row_drop(struct mmq_journal *journal, size_t at)
+{
+	drop_body(&journal->rows[at]->body);
+	drop_body(&journal->rows[at]->answer);
+	free(journal->rows[at]);
+	journal->rows_count--;
+	memmove(journal->rows + at, journal->rows + at + 1, (journal->rows_count - at) * sizeof(*journal->rows));
+}
+
+static void
+dead(struct mmq_journal *journal, const struct mmq_journal_command *command, struct mmq_journal_event *event)
+{
+	struct mmq_journal_row *row = memory_find_seq(journal, command->row.seq);
+	size_t at = 0;
+
+	event->seq = command->row.seq;
+	event->status = row == NULL ? MMQ_JOURNAL_MISSING : journal_is_dead(row, command->row.strikes) ? MMQ_JOURNAL_OK : MMQ_JOURNAL_ENDED;
+	if (event->status != MMQ_JOURNAL_OK)
+		return;
+	if (command->verb == MMQ_REVIVE) {
+		journal_revive(row);
+		drop_body(&row->answer);
+		return;
+	}
+	while (journal->rows[at] != row)
+		at++;
+	row_drop(journal, at);
 }
 
 static void
@@ -139,11 +169,7 @@ prune(struct mmq_journal *journal, const struct mmq_journal_command *command, st
 		}
 		if (oldest == journal->rows_count)
 			return;
-		drop_body(&journal->rows[oldest]->body);
-		drop_body(&journal->rows[oldest]->answer);
-		free(journal->rows[oldest]);
-		journal->rows_count--;
-		memmove(journal->rows + oldest, journal->rows + oldest + 1, (journal->rows_count - oldest) * sizeof(*journal->rows));
+		row_drop(journal, oldest);
 	}
 }
 
@@ -158,6 +184,10 @@ memory_submit(struct mmq_journal *journal, const struct mmq_journal_command *com
 			break;
 		case MMQ_GRANT:
 			grant(journal, &commands[i], &event);
+			break;
+		case MMQ_REVIVE:
+		case MMQ_FORGET:
+			dead(journal, &commands[i], &event);
 			break;
 		case MMQ_META:
 			meta(journal, &commands[i]);

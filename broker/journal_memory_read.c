@@ -139,6 +139,8 @@ is_wanted(const struct mmq_journal_read *read, const struct mmq_journal_row *row
 	case MMQ_READ_LIST:
 		return row->kind == MMQ_WORK_TRAIN && (read->after == 0 || row->seq < read->after) && (state < 0 || (int)row->state == state) &&
 		    strcmp(row->tenant, read->row.tenant) == 0 && (read->row.model[0] == '\0' || strcmp(row->model, read->row.model) == 0);
+	case MMQ_READ_DEAD:
+		return journal_is_dead(row, read->row.strikes) && (read->after == 0 || row->seq < read->after) && strcmp(row->tenant, read->row.tenant) == 0;
 	case MMQ_READ_EXPIRED:
 		return is_open && row->deadline_ms > 0 && row->deadline_ms <= read->wall_ms;
 	case MMQ_READ_RESULTS:
@@ -176,7 +178,7 @@ compare_result(const void *a, const void *b)
 static void
 read_rows(const struct mmq_journal *journal, const struct mmq_journal_read *read, uint32_t limit, struct mmq_journal_page *page)
 {
-	static int (*const order[])(const void *, const void *) = { [MMQ_READ_LIST] = compare_seq_down, [MMQ_READ_EXPIRED] = compare_deadline,
+	static int (*const order[])(const void *, const void *) = { [MMQ_READ_LIST] = compare_seq_down, [MMQ_READ_DEAD] = compare_seq_down, [MMQ_READ_EXPIRED] = compare_deadline,
 		[MMQ_READ_RESULTS] = compare_result };
 	struct mmq_journal_row **found = mmq_array(journal->rows_count + 1, sizeof(*found));
 	size_t count = 0;

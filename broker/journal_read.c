@@ -184,7 +184,7 @@ bind_query(struct journal_db *db, const struct mmq_journal_read *read, sqlite3_s
 {
 	const struct mmq_journal_row *row = &read->row;
 	static const enum journal_statement which[] = { [MMQ_READ_LANES] = JS_LANES, [MMQ_READ_HEADS] = JS_HEADS, [MMQ_READ_LIST] = JS_LIST,
-		[MMQ_READ_EXPIRED] = JS_EXPIRED, [MMQ_READ_RESULTS] = JS_RESULTS };
+		[MMQ_READ_DEAD] = JS_DEAD, [MMQ_READ_EXPIRED] = JS_EXPIRED, [MMQ_READ_RESULTS] = JS_RESULTS };
 	int64_t limit = (int64_t)journal_page_limit(read) + 1;
 	sqlite3_stmt *statement;
 	int code = journal_statement(db, which[read->query], &statement);
@@ -212,6 +212,12 @@ bind_query(struct journal_db *db, const struct mmq_journal_read *read, sqlite3_s
 		sqlite3_bind_int(statement, 3, read->state == MMQ_JOB_RUNNING ? MMQ_JOB_QUEUED : read->state);
 		sqlite3_bind_text(statement, 4, row->model, -1, SQLITE_TRANSIENT);
 		sqlite3_bind_int64(statement, 5, limit);
+		break;
+	case MMQ_READ_DEAD:
+		sqlite3_bind_text(statement, 1, row->tenant, -1, SQLITE_TRANSIENT);
+		sqlite3_bind_int64(statement, 2, row->strikes);
+		sqlite3_bind_int64(statement, 3, read->after == 0 ? INT64_MAX : (int64_t)read->after);
+		sqlite3_bind_int64(statement, 4, limit);
 		break;
 	case MMQ_READ_EXPIRED:
 		sqlite3_bind_int64(statement, 1, read->wall_ms);

@@ -31,7 +31,7 @@ static const struct column columns[] = {
 	COLUMN(op, COL_OP, false), COLUMN(kind, COL_U8, false), COLUMN(priority, COL_U8, false), COLUMN(sink, COL_BOOL, false),
 	COLUMN(wait, COL_BOOL, false), COLUMN(keep, COL_BOOL, false), COLUMN(version, COL_U32, false), COLUMN(job, COL_BYTES, false),
 	COLUMN(fingerprint, COL_BYTES, false), COLUMN(key_hash, COL_U64, false), COLUMN(created_ms, COL_U64, false),
-	COLUMN(deadline_ms, COL_U64, false), COLUMN(body_size, COL_U64, false), COLUMN(payload_size, COL_U64, false),
+	COLUMN(deadline_ms, COL_U64, true), COLUMN(body_size, COL_U64, false), COLUMN(payload_size, COL_U64, false),
 	COLUMN(state, COL_STATE, true), COLUMN(code, COL_CODE, true), COLUMN(result_version, COL_U32, true), COLUMN(attempt, COL_U32, true),
 	COLUMN(strikes, COL_U32, true), COLUMN(lease_epoch, COL_BYTES, true), COLUMN(lease_delivery, COL_U64, true),
 	COLUMN(started_ms, COL_U64, true), COLUMN(ended_ms, COL_U64, true), COLUMN(result_seq, COL_U64, true),
@@ -48,6 +48,7 @@ static const char tables[] =
     "CREATE INDEX request_deadline ON request (deadline_ms) WHERE state = 0 AND deadline_ms > 0;"
     "CREATE INDEX request_train ON request (tenant, seq) WHERE kind = 1;"
     "CREATE INDEX request_result ON request (tenant, result_seq) WHERE topic <> '';"
+    "CREATE INDEX request_dead ON request (tenant, seq) WHERE state = 3 AND strikes > 0;"
     "CREATE INDEX request_ended ON request (ended_ms) WHERE state <> 0;"
     "CREATE TABLE body (seq INTEGER PRIMARY KEY, bytes BLOB, payload BLOB, sum);"
     "CREATE TABLE answer (seq INTEGER PRIMARY KEY, bytes BLOB, payload BLOB, sum);"
@@ -79,6 +80,7 @@ static const char *const statements[JOURNAL_STATEMENTS] = {
 	    "GROUP BY tenant, kind, priority, model, version LIMIT ? OFFSET ?",
 	[JS_HEADS] = ROW "WHERE state = 0 AND tenant = ? AND kind = ? AND priority = ? AND model = ? AND version = ? AND seq > ? ORDER BY seq LIMIT ?",
 	[JS_LIST] = ROW "WHERE kind = 1 AND tenant = ?1 AND seq < ?2 AND (?3 < 0 OR state = ?3) AND (?4 = '' OR model = ?4) ORDER BY seq DESC LIMIT ?5",
+	[JS_DEAD] = ROW "WHERE tenant = ?1 AND state = 3 AND strikes > 0 AND strikes >= ?2 AND code = 'INTERNAL' AND seq < ?3 ORDER BY seq DESC LIMIT ?4",
 	[JS_EXPIRED] = ROW "WHERE state = 0 AND deadline_ms > 0 AND deadline_ms <= ? ORDER BY deadline_ms LIMIT ?",
 	[JS_EXPIRED_NEXT] = "SELECT min(deadline_ms) FROM request WHERE state = 0 AND deadline_ms > 0 AND deadline_ms > ?",
 	[JS_RESULTS] = ROW "WHERE tenant = ?1 AND topic <> '' AND result_seq > ?2 AND substr(topic, 1, length(?3)) = ?3 ORDER BY result_seq LIMIT ?4",
@@ -491,4 +493,21 @@ journal_release(struct mmq_journal_event *event)
 	free(event->found);
 	event->page = NULL;
 	event->found = NULL;
+}
+
+bool
+journal_is_dead(const struct mmq_journal_row *row, uint32_t strikes)
+{
+	return row->state == MMQ_JOB_FAILED && row->code == MMQ_INTERNAL && row->strikes > 0 && row->strikes >= strikes;
+}
+
+void
+journal_revive(struct mmq_journal_row *row)
+{
+	row->state = MMQ_JOB_QUEUED;
+	row->code = MMQ_OK;
+	row->strikes = 0;
+	row->lease_delivery = row->result_seq = 0;
+	row->deadline_ms = row->started_ms = row->ended_ms = 0;
+	row->message[0] = row->topic[0] = '\0';
 }

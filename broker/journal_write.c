@@ -184,12 +184,38 @@ end(struct journal_db *db, const struct mmq_journal_command *command, struct mmq
 	code = change(db, &row);
 	if (code == SQLITE_OK && command->body != NULL)
 		code = journal_put_body(db, JS_ANSWER_PUT, row.seq, command->body);
-	if (code == SQLITE_OK && !row.keep)
+	if (code == SQLITE_OK && !row.keep && !command->row.keep)
 		code = run_for(db, JS_BODY_DELETE, row.seq);
 	if ((code = savepoint_end(db, code)) != SQLITE_OK)
 		return code;
 	event->result_seq = db->next++;
 	return SQLITE_OK;
+}
+
+/* REVIVE and FORGET: what an operator does with a dead letter. */
+static int
+dead(struct journal_db *db, const struct mmq_journal_command *command, struct mmq_journal_event *event)
+{
+	static const enum journal_statement all[] = { JS_ANSWER_DELETE, JS_BODY_DELETE, JS_PRUNE };
+	struct mmq_journal_row row;
+	bool usable, revive = command->verb == MMQ_REVIVE;
+	int code = load(db, command->row.seq, &row, event, &usable);
+
+	event->seq = command->row.seq;
+	if (code != SQLITE_OK || !usable)
+		return code;
+	if (!journal_is_dead(&row, command->row.strikes)) {
+		event->status = MMQ_JOURNAL_ENDED;
+		return SQLITE_OK;
+	}
+	journal_revive(&row);
+	if ((code = journal_run(db, JS_SAVE)) != SQLITE_OK)
+		return code;
+	if (revive)
+		code = change(db, &row);
+	for (size_t i = 0; i < (revive ? 1 : 3) && code == SQLITE_OK; i++)
+		code = run_for(db, all[i], row.seq);
+	return savepoint_end(db, code);
 }
 
 /* The highest granted number of (tenant, model, what), or of this job alone; 0 for none. SQLITE_CORRUPT: damaged. */
@@ -305,6 +331,9 @@ journal_apply(struct journal_db *db, const struct mmq_journal_command *command, 
 	case MMQ_OUTCOME:
 	case MMQ_CANCEL:
 		return end(db, command, event);
+	case MMQ_REVIVE:
+	case MMQ_FORGET:
+		return dead(db, command, event);
 	case MMQ_META:
 		return meta(db, command);
 	case MMQ_PRUNE:

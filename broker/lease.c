@@ -110,6 +110,7 @@ dead_letter(struct mmq_core *core, struct core_request *request)
 	CORE_COUNT(core, dead_letters);
 	core_audit(core, "dead_letter", request->lane->tenant->name, mmq_op_name((enum mmq_op)request->op), request->strikes);
 	snprintf(why, sizeof why, "%u workers died of this request, each alone with it; it is given up", request->strikes);
+	request->is_dead = true;
 	core_end(core, request, MMQ_JOB_FAILED, MMQ_INTERNAL, why);
 }
 

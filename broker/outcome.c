@@ -219,6 +219,7 @@ core_outcome_write(struct mmq_core *core, struct core_request *request)
 	command->row.code = request->code;
 	command->row.result_version = request->result_version;
 	command->row.attempt = request->attempt;
+	command->row.keep = request->is_dead; /* a dead letter's body stays, to be looked at and tried again */
 	if (request->why != NULL)
 		snprintf(command->row.message, sizeof command->row.message, "%s", request->why);
 	topic_of(request, command->row.topic);

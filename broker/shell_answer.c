@@ -175,6 +175,11 @@ put_form(struct shell *shell, struct mmq_buf *out, const struct mmq_head *head, 
 		place = mmq_reply_begin_open(out, head);
 		mmq_put_map_end(out, place, MMQ_REPLY_PAIRS + mmq_shell_put_job(out, answer->job));
 		break;
+	case MMQ_ANSWER_DROPPED:
+		mmq_reply_begin(out, head, 2);
+		put_job_id(out, answer->job->job);
+		put_text(out, "state", "dropped");
+		break;
 	case MMQ_ANSWER_JOBS:
 		put_jobs(out, head, answer->page);
 		break;

@@ -71,6 +71,10 @@ query_read(const struct mmq_head *head, const struct mmq_body *body, struct mmq_
 		query->request = (const uint8_t *)head->request.at;
 		query->request_size = head->request.size;
 		return 0;
+	case MMQ_OP_DEAD_LIST:
+		if (number_find(body, "after", INT64_MAX, &query->since, err) == -1)
+			return -1;
+		break;
 	case MMQ_OP_JOB_LIST:
 		query->model = head->model.at;
 		query->model_size = head->model.at == NULL ? 0 : head->model.size;

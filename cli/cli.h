@@ -93,6 +93,7 @@ int cli_train(struct cli *cli, const struct cli_command *command, int argc, char
 int cli_predict(struct cli *cli, const struct cli_command *command, int argc, char **argv);
 int cli_models(struct cli *cli, const struct cli_command *command, int argc, char **argv);
 int cli_model(struct cli *cli, const struct cli_command *command, int argc, char **argv);
+int cli_dead(struct cli *cli, const struct cli_command *command, int argc, char **argv);
 int cli_jobs(struct cli *cli, const struct cli_command *command, int argc, char **argv);
 int cli_job(struct cli *cli, const struct cli_command *command, int argc, char **argv);
 int cli_watch(struct cli *cli, const struct cli_command *command, int argc, char **argv);

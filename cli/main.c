@@ -21,6 +21,8 @@ static const struct cli_command commands[] = {
 	    "modelmq model delete iris --version 1", cli_model },
 	{ "jobs", "", "list training jobs, newest first", "modelmq jobs --state running", cli_jobs },
 	{ "job", "show|cancel|follow JOB", "show, cancel or follow one job", "modelmq job cancel 5f0c...", cli_job },
+	{ "dead", "list|show|requeue|drop [JOB]", "durable requests that were given up: list, show, try again or drop them",
+	    "modelmq dead list\nmodelmq dead requeue 5f0c...", cli_dead },
 	{ "watch", "[TOPIC]", "print what the sink publishes, as JSON lines", "modelmq watch result/default/iris/\nmodelmq watch job/", cli_watch },
 	{ "engines", "[NAME]", "list the engines, or every parameter of one", "modelmq engines tree", cli_engines },
 	{ "status", "", "workers, queue, journal and counters of the service", "modelmq status --json", cli_status },

@@ -42,6 +42,9 @@ enum mmq_service { MMQ_BY_BROKER, MMQ_BY_PREDICTOR, MMQ_BY_TRAINER, MMQ_BY_STORE
 	X(MMQ_OP_JOB_LIST,     "job.list",     MMQ_BY_BROKER,  false, false)       \
 	X(MMQ_OP_JOB_CANCEL,   "job.cancel",   MMQ_BY_BROKER,  false, false)       \
 	X(MMQ_OP_JOB_WAIT,     "job.wait",     MMQ_BY_BROKER,  false, false)       \
+	X(MMQ_OP_DEAD_LIST,    "dead.list",    MMQ_BY_BROKER,  false, false)       \
+	X(MMQ_OP_DEAD_REQUEUE, "dead.requeue", MMQ_BY_BROKER,  false, false)       \
+	X(MMQ_OP_DEAD_DROP,    "dead.drop",    MMQ_BY_BROKER,  false, false)       \
 	X(MMQ_OP_MODEL_LIST,   "model.list",   MMQ_BY_STORE,   false, false)       \
 	X(MMQ_OP_MODEL_GET,    "model.get",    MMQ_BY_STORE,   false, true)        \
 	X(MMQ_OP_MODEL_ALIAS,  "model.alias",  MMQ_BY_STORE,   true,  true)        \

@@ -538,3 +538,36 @@ def test_60_workers_of_another_release_are_understood_or_refused(context, broker
     item = kind.work()
     kind.echo(item)
     assert client.receive()["ok"]
+
+
+def test_11_dead_letters_are_listed_shown_tried_again_and_dropped(context, broker):
+    client = Client(context, broker)
+    for identity in ("p" * 32, "q" * 32):
+        worker = Worker(context, broker, models=MODEL)
+        predict(client, id=identity, rows=[["poison"]], durable=True, deadline_ms=5000)
+        for _ in range(4):
+            assert waits(worker)
+            worker.vanish()
+            worker = Worker(context, broker, models=MODEL)
+        assert client.receive()["error"]["code"] == "INTERNAL"
+        worker.say("bye")
+        worker.vanish()
+    jobs = client.ask("dead.list")["jobs"]
+    assert len(jobs) == 2 and all(job["state"] == "failed" and job["error"]["code"] == "INTERNAL" for job in jobs)
+    newest, oldest = (job["job"] for job in jobs)
+    assert client.ask("dead.list", limit=1)["jobs"][0]["job"] == newest
+    assert client.ask("job.get", job=oldest)["state"] == "failed"
+    assert client.ask("dead.drop", job=newest)["state"] == "dropped"
+    assert client.ask("job.get", job=newest)["error"]["code"] == "NOT_FOUND"
+    broker.kill()               # they outlive the broker
+    broker.start()
+    client = Client(context, broker)
+    assert [job["job"] for job in client.ask("dead.list")["jobs"]] == [oldest]
+    assert client.ask("dead.requeue", job=oldest)["state"] == "queued"
+    again = client.ask("dead.requeue", job=oldest)
+    assert again["error"]["code"] == "FAILED_PRECONDITION"
+    worker = Worker(context, broker, models=MODEL)
+    item = waits(worker)
+    assert item.request["id"] == "p" * 32 and item.request["rows"] == [["poison"]]
+    worker.echo(item)
+    assert client.ask("job.wait", job=oldest)["state"] == "done" and client.ask("dead.list")["jobs"] == []
