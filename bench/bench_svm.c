@@ -119,7 +119,7 @@ run_generated(bool regression)
 	size_t rows = rows_text != NULL && atol(rows_text) > 0 ? (size_t)atol(rows_text) : 20000, cols = 50;
 	float *x = mmq_array(rows * cols, sizeof(float));
 	double *y = mmq_array(rows, sizeof(double));
-	const char *const settings[] = { "gamma=0.02", "C=1", "cache_size=500" };
+	const char *const settings[] = { "gamma=0.02", "C=1", "cache_size=200" };
 
 	for (size_t r = 0; r < rows; r++) {
 		struct mmq_rng rng = mmq_rng_stream(7, r, 0);
@@ -133,7 +133,7 @@ run_generated(bool regression)
 	}
 	const struct mmq_dataset data = { .x = { .rows = rows, .cols = cols, .dtype = MMQ_F32, .dense = x, .stride = cols }, .y = y,
 		.classes = regression ? 0 : 2 };
-	printf("%s %zu x %zu, C=1 gamma=0.02, 500 MB of kernel rows\n", regression ? "epsilon-SVR" : "C-SVC", rows, cols);
+	printf("%s %zu x %zu, C=1 gamma=0.02, 200 MB of kernel rows\n", regression ? "epsilon-SVR" : "C-SVC", rows, cols);
 	int result = 0;
 	for (unsigned threads = 1; threads <= 2 && result == 0; threads++)
 		result = run_once(&data, threads, settings, 3, NULL);

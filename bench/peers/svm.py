@@ -17,6 +17,7 @@ import numpy as np
 HERE = os.path.dirname(os.path.abspath(__file__))
 BENCH = os.path.join(HERE, "..", "..", "build", "plain", "bench", "bench_svm")
 REPEATS = int(os.environ.get("MMQ_BENCH_REPEATS", "3"))
+CACHE_MB = int(os.environ.get("MMQ_BENCH_CACHE", "200"))
 
 
 def made(rows, cols, classes, informative, seed, separation=1.0, noise=0.05):
@@ -48,7 +49,7 @@ def ours(path, data, params, threads):
         file.write(struct.pack("<3i", *x.shape, classes))
         file.write(x.tobytes())
         file.write(y.tobytes())
-    settings = [f"{name}={value!r}" for name, value in params.items()] + ["cache_size=2000"]
+    settings = [f"{name}={value!r}" for name, value in params.items()] + [f"cache_size={CACHE_MB}"]
     done = subprocess.run([BENCH, path, path + ".scores", str(threads), *settings], check=True, capture_output=True, text=True)
     fields = dict(part.split("=") for part in done.stdout.split())
     return float(fields["train_s"]), fields, np.fromfile(path + ".scores").reshape(len(y), -1)
@@ -107,7 +108,7 @@ def main():
                 for name, kind in peers(classes).items():
                     if name in skip:
                         continue
-                    model = kind(cache_size=2000, **params)
+                    model = kind(cache_size=CACHE_MB, **params)
                     start = time.perf_counter()
                     model.fit(x, y)
                     times.setdefault(name, []).append(time.perf_counter() - start)

@@ -77,17 +77,96 @@ add_hessian(const struct mmq_linear_objective *o, size_t first, size_t count, co
 	mmq_dsyrk(true, size, count, -1.0, scaled, size, 1.0, hessian, size);
 }
 
+/* Scores of a block of two-class rows, in p -> weighted probability minus target; root (count): square root of each row's curvature.
+ * Returns the loss. One exp a row: the logarithms of 16 rows, each of a number up to 2, are taken of their product. */
+static double
+binary_block(const struct mmq_linear_objective *o, size_t first, size_t count, double *p, double *root)
+{
+	double loss = 0.0, product = 1.0;
+	for (size_t i = 0; i < count; i++) {
+		double score = p[i], weight = mmq_linear_weight(o->data, first + i), small = exp(-fabs(score)), share = 1.0 / (1.0 + small);
+		double target = o->data->y[first + i], probability = score > 0.0 ? share : small * share;
+		loss += weight * ((score > 0.0 ? score : 0.0) - score * target);
+		if (weight == 1.0)
+			product *= 1.0 + small;
+		else
+			loss += weight * log1p(small);
+		if (i % 16 == 15) {
+			loss += log(product);
+			product = 1.0;
+		}
+		p[i] = weight * (probability - target);
+		root[i] = sqrt(weight * small) * share;
+	}
+	return loss + log(product);
+}
+
+/* Add a block's curvature for two classes: a product in float32, since Newton's directions need no more; the sums of blocks in double.
+ * z (count, cols); scaled (count, wide) and tile (wide, wide) are scratch. */
+static void
+add_binary_hessian(const struct mmq_linear_objective *o, const double *z, const double *root, size_t count, float *scaled, float *tile,
+    double *hessian)
+{
+	size_t wide = o->wide;
+	for (size_t i = 0; i < count; i++) {
+		for (size_t j = 0; j < o->cols; j++)
+			scaled[i * wide + j] = (float)(root[i] * z[i * o->cols + j]);
+		scaled[i * wide + o->cols] = o->with_intercept ? (float)root[i] : 0.0f;
+	}
+	mmq_ssyrk(true, wide, count, 1.0f, scaled, wide, 0.0f, tile, wide);
+	for (size_t i = 0; i < wide; i++)
+		for (size_t j = i; j < wide; j++)
+			hessian[i * wide + j] += (double)tile[i * wide + j];
+}
+
+/* Two classes over dense rows: each block is read once for scores, gradient and curvature. */
+static void
+evaluate_binary_part(struct mmq_linear_objective *o, size_t part)
+{
+	const struct mmq_dataset *data = o->data;
+	size_t from = data->x.rows * part / o->parts, to = data->x.rows * (part + 1) / o->parts, wide = o->wide;
+	double *block = mmq_array(MMQ_LINEAR_BLOCK * (o->cols + 2), sizeof(*block)), *p = block + MMQ_LINEAR_BLOCK * o->cols;
+	double *root = p + MMQ_LINEAR_BLOCK, *gradient = o->part_gradient + part * o->size, *hessian = NULL, loss = 0.0;
+	float *scaled = mmq_array((MMQ_LINEAR_BLOCK + wide) * wide, sizeof(*scaled));
+
+	memset(gradient, 0, o->size * sizeof(*gradient));
+	if (o->with_hessian) {
+		hessian = o->part_hessian + part * o->size * o->size;
+		memset(hessian, 0, o->size * o->size * sizeof(double));
+	}
+	for (size_t count; from < to; from += count) {
+		count = to - from < MMQ_LINEAR_BLOCK ? to - from : MMQ_LINEAR_BLOCK;
+		mmq_linear_load(&data->x, from, count, NULL, block, o->cols);
+		mmq_dgemv(false, count, o->cols, 1.0, block, o->cols, o->coef, 0.0, p);
+		for (size_t i = 0; i < count; i++)
+			p[i] += o->intercept[0];
+		loss += binary_block(o, from, count, p, root);
+		mmq_dgemv(true, count, o->cols, 1.0, block, o->cols, p, 1.0, gradient);
+		for (size_t i = 0; i < count; i++)
+			gradient[o->cols] += p[i];
+		if (hessian != NULL)
+			add_binary_hessian(o, block, root, count, scaled, scaled + MMQ_LINEAR_BLOCK * wide, hessian);
+	}
+	o->part_loss[part] = loss;
+	free(scaled);
+	free(block);
+}
+
 static void
 evaluate_part(void *arg, size_t part, unsigned thread)
 {
 	struct mmq_linear_objective *o = arg;
 	const struct mmq_dataset *data = o->data;
+	(void)thread;
+	if (o->outputs == 1 && data->x.row_start == NULL && data->x.dtype == MMQ_F32) {
+		evaluate_binary_part(o, part);
+		return;
+	}
 	size_t from = data->x.rows * part / o->parts, to = data->x.rows * (part + 1) / o->parts, outputs = o->outputs;
 	size_t block_size = MMQ_LINEAR_BLOCK * (data->x.row_start != NULL ? 1 : o->cols);
 	size_t temp_size = o->with_hessian ? MMQ_LINEAR_BLOCK * (o->wide + o->size) : 0;
 	double *block = mmq_array(block_size + MMQ_LINEAR_BLOCK * outputs + temp_size, sizeof(*block)), *p = block + block_size;
 	double *gradient = o->part_gradient + part * o->size, loss = 0.0;
-	(void)thread;
 	memset(gradient, 0, o->size * sizeof(*gradient));
 	if (o->with_hessian)
 		memset(o->part_hessian + part * o->size * o->size, 0, o->size * o->size * sizeof(double));

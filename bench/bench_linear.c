@@ -1,0 +1,117 @@
+/* bench_linear.c: training times of the linear engine.
+ *
+ *   bench_linear                                logistic and ridge regression, generated, 500,000 x 28 (MMQ_BENCH_ROWS), 1 and 2 threads
+ *   bench_linear DATA COEF threads [name=value] fits rows from a file (form as for bench_svm) and writes coefficients, then intercepts, float64
+ *
+ * Time counts from the float32 matrix to the model. bench/peers/linear.py runs it beside other libraries. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/engine.h"
+#include "math/cpu.h"
+#include "math/rng.h"
+#include "util/clock.h"
+#include "util/mem.h"
+
+static int
+fail(const char *what)
+{
+	fprintf(stderr, "bench_linear: %s\n", what);
+	return 1;
+}
+
+static int
+run_once(const struct mmq_dataset *data, unsigned threads, const char *const *settings, size_t count, FILE *coef_file)
+{
+	const struct mmq_engine *engine = mmq_engine_find("linear");
+	struct mmq_err err;
+	struct mmq_params *params;
+	struct mmq_part part;
+	void *state;
+
+	if (mmq_params_parse(&params, engine->params, settings, count, &err) == -1)
+		return fail(err.message);
+	struct mmq_fit fit = { .train = data, .params = params, .seed = 1, .pool = mmq_pool_new(threads),
+		.task = data->classes == 0 ? MMQ_REGRESSION : data->classes == 2 ? MMQ_BINARY : MMQ_MULTICLASS };
+	int64_t start = mmq_clock_mono_us();
+	if (engine->train(&state, &fit, &err) == -1)
+		return fail(err.message);
+	double train_s = (double)(mmq_clock_mono_us() - start) / 1e6;
+	mmq_part_init(&part, true);
+	if (engine->save(state, &part, &err) == -1)
+		return fail(err.message);
+	const struct mmq_tensor *coef = mmq_part_find_tensor(&part, "coef"), *intercept = mmq_part_find_tensor(&part, "intercept");
+	const struct mmq_value *iterations = mmq_part_find(&part, "iterations");
+	printf("threads=%u train_s=%.3f iterations=%lld\n", threads, train_s, iterations == NULL ? -1LL : (long long)iterations->i);
+	if (coef_file != NULL && coef != NULL && intercept != NULL) {
+		fwrite(coef->data, 1, coef->bytes, coef_file);
+		fwrite(intercept->data, 1, intercept->bytes, coef_file);
+	}
+	mmq_part_fini(&part);
+	engine->destroy(&state);
+	mmq_params_destroy(&params);
+	mmq_pool_destroy(&fit.pool);
+	return 0;
+}
+
+static int
+run_file(int argc, char **argv)
+{
+	int32_t head[3];
+	FILE *file = fopen(argv[1], "rb"), *coef = fopen(argv[2], "wb");
+
+	if (file == NULL || coef == NULL || fread(head, sizeof(head), 1, file) != 1 || head[0] <= 0 || head[1] <= 0)
+		return fail("cannot read DATA or write COEF");
+	size_t rows = (size_t)head[0], cols = (size_t)head[1];
+	float *x = mmq_array(rows * cols, sizeof(float));
+	double *y = mmq_array(rows, sizeof(double));
+	if (fread(x, sizeof(float), rows * cols, file) != rows * cols || fread(y, sizeof(double), rows, file) != rows)
+		return fail("DATA is short");
+	const struct mmq_dataset data = { .x = { .rows = rows, .cols = cols, .dtype = MMQ_F32, .dense = x, .stride = cols }, .y = y,
+		.classes = (uint32_t)head[2] };
+	int result = run_once(&data, (unsigned)atoi(argv[3]), (const char *const *)argv + 4, (size_t)argc - 4, coef);
+	fclose(file);
+	fclose(coef);
+	free(x);
+	free(y);
+	return result;
+}
+
+static int
+run_generated(bool regression)
+{
+	const char *rows_text = getenv("MMQ_BENCH_ROWS");
+	size_t rows = rows_text != NULL && atol(rows_text) > 0 ? (size_t)atol(rows_text) : 500000, cols = 28;
+	float *x = mmq_array(rows * cols, sizeof(float));
+	double *y = mmq_array(rows, sizeof(double));
+
+	for (size_t r = 0; r < rows; r++) {
+		struct mmq_rng rng = mmq_rng_stream(5, r, 0);
+		double value = 0;
+		for (size_t c = 0; c < cols; c++) {
+			x[r * cols + c] = (float)mmq_rng_normal(&rng);
+			value += (double)x[r * cols + c] * (double)((int)c % 5 - 2) * 0.1;
+		}
+		y[r] = regression ? value + mmq_rng_normal(&rng) : value + 2 * mmq_rng_normal(&rng) > 0;
+	}
+	const struct mmq_dataset data = { .x = { .rows = rows, .cols = cols, .dtype = MMQ_F32, .dense = x, .stride = cols }, .y = y,
+		.classes = regression ? 0 : 2 };
+	printf("%s %zu x %zu\n", regression ? "ridge" : "logistic", rows, cols);
+	int result = 0;
+	for (unsigned threads = 1; threads <= 2 && result == 0; threads++)
+		result = run_once(&data, threads, NULL, 0, NULL);
+	free(x);
+	free(y);
+	return result;
+}
+
+int
+main(int argc, char **argv)
+{
+	mmq_cpu_pin_blas(argv);
+	if (argc >= 4)
+		return run_file(argc, argv);
+	return run_generated(false) != 0 || run_generated(true) != 0;
+}
