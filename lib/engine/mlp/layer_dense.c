@@ -8,7 +8,7 @@
 
 enum { PANEL = MMQ_DENSE_PANEL };
 
-/* The image with its padding, stride_in between values of neighbouring pixels: rows of width pixels. */
+/* An image with its padding. */
 struct image {
 	size_t height, width, channels, top, left;
 	size_t step[2];                  /* spread: pixels between two source pixels */
@@ -112,7 +112,6 @@ mmq_mlp_dense_gradient(const struct mmq_mlp_layer *layer, const float *x, size_t
 	bool is_dense = layer->kind == MMQ_MLP_DENSE;
 	struct image image = is_dense ? (struct image){ 0 } : input_image(layer);
 	struct mmq_dense shape = is_dense ? mmq_dense_plain(layer->rows, layer->cols) : window(layer, &image, layer->cols);
-	size_t pixels = layer->out_count / layer->cols;
 	for (size_t r = 0; r < (is_dense ? 1 : rows); r++, add = true) {
 		struct mmq_dense_rows at = { .x = x, .d = d, .runs = 1, .run_rows = rows, .x_stride = x_stride, .d_stride = layer->cols };
 		if (!is_dense)
@@ -132,7 +131,6 @@ mmq_mlp_dense_gradient(const struct mmq_mlp_layer *layer, const float *x, size_t
 	/* The biases' gradient: a sum over rows and pixels. */
 	float *sums = gradient + layer->b_at - layer->w_at;
 	size_t width = to < layer->cols ? to - from : layer->cols - from;
-	(void)pixels;
 	for (size_t i = 0; i < rows * (layer->out_count / layer->cols); i++)
 		mmq_mlp_add_scaled(sums + from, d + i * layer->cols + from, 1.0f, width);
 }

@@ -76,7 +76,8 @@ void mmq_mlp_dense_forward(const struct mmq_mlp_net *net, const struct mmq_mlp_l
     const struct mmq_mlp_pass *pass);
 void mmq_mlp_dense_backward(const struct mmq_mlp_net *net, const struct mmq_mlp_layer *layer, const float *d, size_t rows, float *dx,
     const struct mmq_mlp_pass *pass);
-/* gradient (packed rows then biases, as from w_at) = or += this tile's. Columns [from, to) of panels and inputs [row_from, row_to). */
+/* gradient (packed rows then biases, as from w_at) = or += this tile's. Columns [from, to) of panels and inputs [row_from, row_to). Biases' sums are
+ * always added. */
 void mmq_mlp_dense_gradient(const struct mmq_mlp_layer *layer, const float *x, size_t x_stride, const float *d, size_t rows, float *gradient, size_t from,
     size_t to, size_t row_from, size_t row_to, bool add, const struct mmq_mlp_pass *pass);
 /* Remake columns [from, to) of back from params. */
@@ -111,7 +112,7 @@ struct mmq_mlp_step {
 void mmq_mlp_update(const struct mmq_mlp_step *step, float *params, float *first, float *second, const float *gradient, size_t count,
     bool is_decayed);
 
-/* room.c: the memory and the passes of a minibatch. */
+/* room.c, room_pass.c: the memory and the passes of a minibatch. */
 struct mmq_mlp_room;
 /* rows_max: most rows of a minibatch. NULL: no memory. */
 struct mmq_mlp_room *mmq_mlp_room_new(const struct mmq_mlp_net *net, size_t rows_max, bool is_sparse, struct mmq_pool *pool);
