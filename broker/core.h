@@ -129,7 +129,7 @@ struct mmq_core_event {
 		uint32_t window[MMQ_WORK_KINDS];
 		struct { uint64_t n; const struct mmq_lease *leases; size_t count; } held;  /* HEARTBEAT, RETURN, UNSENT */
 		struct { const struct mmq_work_model *models; size_t count; bool full; } catalogue;
-		struct { struct mmq_lease lease; struct mmq_work_result result; struct mmq_body *body; } result;
+		struct { struct mmq_lease lease; struct mmq_work_result result; struct mmq_body *body; const char *why; } result; /* why: NULL or the error's message */
 		struct { struct mmq_lease lease; uint64_t checkpoint; struct mmq_body *body; } progress;
 		struct { struct mmq_lease lease; enum mmq_grant_kind what; uint32_t above; } grant;
 		struct { const char *tenant, *model; uint32_t version; enum mmq_code code; } loaded;

@@ -337,7 +337,7 @@ void core_spill(struct mmq_core *core, struct core_request *request);           
 
 /* outcome.c */
 void core_end(struct mmq_core *core, struct core_request *request, enum mmq_journal_state state, enum mmq_code code, const char *why);
-void core_end_with(struct mmq_core *core, struct core_request *request, const struct mmq_work_result *result, struct mmq_body *answer);
+void core_end_with(struct mmq_core *core, struct core_request *request, const struct mmq_work_result *result, struct mmq_body *answer, const char *why);
 void core_outcome_write(struct mmq_core *core, struct core_request *request);
 void core_stop(struct mmq_core *core, const char *why);
 void core_detach(struct mmq_core *core, struct core_request *request);                 /* out of whatever list or lease it is in: R_LOOSE */

@@ -197,7 +197,7 @@ core_on_result(struct mmq_core *core, const struct mmq_core_event *event)
 	core_observe(&core_metric(core, request)->service, event->result.result.service_us);
 	if (event->result.result.crashes_model)
 		core_version_strike(core, request->lane->tenant->name, request->lane->model, request->version);
-	core_end_with(core, request, &event->result.result, body);
+	core_end_with(core, request, &event->result.result, body, event->result.why);
 }
 
 /* Handed back, or never sent: again into the queue, nobody is to blame. */

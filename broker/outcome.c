@@ -254,14 +254,14 @@ core_end(struct mmq_core *core, struct core_request *request, enum mmq_journal_s
 }
 
 void
-core_end_with(struct mmq_core *core, struct core_request *request, const struct mmq_work_result *result, struct mmq_body *answer)
+core_end_with(struct mmq_core *core, struct core_request *request, const struct mmq_work_result *result, struct mmq_body *answer, const char *why)
 {
 	request->end_state = result->code == MMQ_OK ? MMQ_JOB_DONE : result->code == MMQ_CANCELLED ? MMQ_JOB_CANCELLED : MMQ_JOB_FAILED;
 	request->code = result->code;
 	request->result_version = result->version;
 	request->answer = answer;
-	if (answer == NULL && request->why == NULL)
-		request->why = mmq_strdup("the worker gave no reason");
+	if (request->why == NULL && (why != NULL || answer == NULL))
+		request->why = mmq_strdup(why != NULL ? why : "the worker gave no reason");
 	finish(core, request);
 }
 

@@ -4,6 +4,7 @@
 
 #include "broker/shell.h"
 #include "daemon/log.h"
+#include "mpack/reader.h"
 
 enum { PARTS_MAX = 4, LEASES_MAX = 65536, MODELS_MAX = 100000 };
 
@@ -87,6 +88,30 @@ hello_give(struct shell *shell, uint64_t route, const struct mmq_work_message *m
 		catalogue_give(shell, route, &message->models, true);
 }
 
+/* The message of a failed training, for lists of jobs: they show it without reading answers. False: the body holds none. */
+static bool
+failure_text(const struct mmq_body *body, char text_out[MMQ_JOURNAL_MESSAGE])
+{
+	struct mmq_reader reader;
+	struct mmq_token map, key, value;
+
+	mmq_reader_init(&reader, body->bytes, body->size);
+	if (!mmq_read(&reader, &map) || map.type != MMQ_T_MAP)
+		return false;
+	for (uint32_t i = 0; i < map.size && mmq_read(&reader, &key); i++) {
+		if (!mmq_read_is(&key, "message")) {
+			if (!mmq_read_skip(&reader))
+				return false;
+			continue;
+		}
+		if (!mmq_read(&reader, &value) || value.type != MMQ_T_STR)
+			return false;
+		snprintf(text_out, MMQ_JOURNAL_MESSAGE, "%.*s", (int)value.size, value.bytes);
+		return true;
+	}
+	return false;
+}
+
 /* Cut the bodies of a result message and give each to the core. */
 static void
 results_give(struct shell *shell, uint64_t route, const struct mmq_work_message *message, zmq_msg_t *parts, unsigned count)
@@ -96,6 +121,7 @@ results_give(struct shell *shell, uint64_t route, const struct mmq_work_message 
 	struct mmq_work_outcome outcome;
 	struct mmq_work_list list;
 	uint32_t items = mmq_work_list_begin(&list, &message->items);
+	char why[MMQ_JOURNAL_MESSAGE];
 
 	if (count > 1 && (items != 1 || count != 2)) {
 		shell->counters.bad_work++;
@@ -120,6 +146,8 @@ results_give(struct shell *shell, uint64_t route, const struct mmq_work_message 
 		event.result.lease = outcome.lease;
 		event.result.result = outcome.result;
 		event.result.body = &own->body;
+		if (outcome.result.code != MMQ_OK && failure_text(&own->body, why))
+			event.result.why = why;
 		mmq_shell_event(shell, &event);
 	}
 	shell->counters.bad_work += list.why != NULL;

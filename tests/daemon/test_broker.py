@@ -404,3 +404,13 @@ def test_training_is_adopted_after_a_killed_broker(context, broker):
     assert [list(lease) for lease in again.welcome["keep"]] == [[item.epoch, item.delivery]]
     again.result(item, {"model": "rose"})
     assert Client(context, broker).ask("job.wait", job=job)["state"] == "done"
+
+
+def test_list_of_jobs_says_why_a_training_failed(context, broker):
+    worker, client = Worker(context, broker, kind="trainer"), Client(context, broker)
+    train(client, "why" * 8)
+    worker.result(worker.work(), {"code": "INVALID_ARGUMENT", "message": "target: no such column", "retryable": False},
+                  code="INVALID_ARGUMENT")
+    assert client.receive()["job"]
+    job, = until(lambda: client.ask("job.list", state="failed")["jobs"])
+    assert job["error"]["message"] == "target: no such column" and job["error"]["code"] == "INVALID_ARGUMENT"
