@@ -14,7 +14,7 @@ PC_LIBS    := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null)
 
 CFLAGS ?= -O2 -g
 OURS   := -std=c11 -D_GNU_SOURCE -DMMQ_VERSION='"$(VERSION)"' -I. -Ilib -Wall -Wextra -Wshadow -Wstrict-prototypes \
-          -Wmissing-prototypes -Wconversion -Wno-sign-conversion -Wvla -fno-math-errno -fno-trapping-math -pthread -MMD -MP \
+          -Wmissing-prototypes -Wconversion -Wno-sign-conversion -Wvla -Wno-psabi -fno-math-errno -fno-trapping-math -pthread -MMD -MP \
           $(if $(WERROR),-Werror) $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer)
 LINK   := $(if $(SAN),-fsanitize=$(SAN)) -pthread
 LIBS   := $(PC_LIBS) -lm
