@@ -271,9 +271,11 @@ core_audit(struct mmq_core *core, const char *what, const char *tenant, const ch
 uint64_t
 core_hash(const struct mmq_core *core, uint64_t number, const void *bytes, size_t size)
 {
-	uint64_t key[2 + 32] = { core->secret, number };
+	uint64_t key[2 + 32];  /* not cleared: this runs some ten times per request */
 
 	assert(size <= 256);
+	key[0] = core->secret;
+	key[1] = number;
 	if (size > 0)
 		memcpy(&key[2], bytes, size);
 	return mmq_hash64(key, 16 + size);

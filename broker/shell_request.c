@@ -176,7 +176,7 @@ request_read(struct shell *shell, zmq_msg_t *parts, unsigned count)
 	unsigned kept = count < PARTS_MAX ? count : PARTS_MAX;
 	bool envelope = count > 2 && zmq_msg_size(&parts[1]) == 0;
 	unsigned first = envelope ? 2 : 1;
-	struct mmq_err err = { 0 };
+	struct mmq_err err;
 	struct mmq_head head = { .op = MMQ_OP_NONE };
 	struct shell_body *own = NULL;
 	struct route *route;

@@ -203,11 +203,12 @@ pass_scalars(struct mmq_reader *reader, uint64_t left)
 static bool
 walk(struct mmq_reader *reader, unsigned open, bool check_text)
 {
-	uint64_t left[MMQ_WIRE_DEPTH_MAX + 1] = { 1 };  /* values still to read at each depth */
+	uint64_t left[MMQ_WIRE_DEPTH_MAX + 1];  /* values still to read at each depth */
 	int depth_max = MMQ_WIRE_DEPTH_MAX - (int)open;
 	int depth = 0;
 	struct mmq_token token;
 
+	left[0] = 1;
 	while (depth >= 0) {
 		left[depth] = pass_scalars(reader, left[depth]);
 		if (left[depth] == 0) {

@@ -217,20 +217,22 @@ read_job(struct mmq_head *head, struct mmq_reader *reader, struct mmq_err *err)
 }
 
 static const struct header_field {
-	const char *name;
+	struct mmq_text name;
 	int (*read)(struct mmq_head *head, struct mmq_reader *reader, struct mmq_err *err);
 } header_fields[] = {
-	{ "v", read_v }, { "op", read_op }, { "id", read_id }, { "model", read_model }, { "version", read_version },
-	{ "deadline_ms", read_deadline }, { "priority", read_priority }, { "durable", read_durable }, { "sink", read_sink },
-	{ "trace", read_trace }, { "key", read_key }, { "wait", read_wait }, { "payload", read_payload }, { "job", read_job },
-	{ "request", read_request },
+#define FIELD(name, read) { { name, sizeof(name) - 1 }, read }
+	FIELD("v", read_v), FIELD("op", read_op), FIELD("id", read_id), FIELD("model", read_model), FIELD("version", read_version),
+	FIELD("deadline_ms", read_deadline), FIELD("priority", read_priority), FIELD("durable", read_durable), FIELD("sink", read_sink),
+	FIELD("trace", read_trace), FIELD("key", read_key), FIELD("wait", read_wait), FIELD("payload", read_payload), FIELD("job", read_job),
+	FIELD("request", read_request),
+#undef FIELD
 };
 
 static const struct header_field *
 find_field(const struct mmq_text *key)
 {
 	for (size_t i = 0; i < sizeof(header_fields) / sizeof(header_fields[0]); i++)
-		if (mmq_text_is(key, header_fields[i].name))
+		if (key->size == header_fields[i].name.size && memcmp(key->at, header_fields[i].name.at, key->size) == 0)
 			return &header_fields[i];
 	return NULL;
 }
@@ -327,10 +329,13 @@ int
 mmq_peek(struct mmq_head *head, const void *frame, size_t size, unsigned frames, struct mmq_err *err)
 {
 	struct mmq_reader reader;
-	struct pass pass = { .keys_count = 0 };
-	struct mmq_err first = { .code = MMQ_OK }, unused;
+	struct pass pass;  /* 1 KiB of keys: not cleared, only what is counted is read */
+	struct mmq_err first, unused;
 	uint32_t pairs;
 
+	pass.keys_count = 0;
+	pass.has_v = pass.big_value_seen = pass.broken = false;
+	first.code = MMQ_OK;
 	*head = (struct mmq_head){ .wait = true, .priority = MMQ_PRIORITY_DEFAULT };
 	if (err == NULL)
 		err = &unused;
