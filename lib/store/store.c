@@ -32,8 +32,9 @@ is_empty(int root)
 	DIR *dir = fd == -1 ? NULL : fdopendir(fd);
 	struct dirent *entry;
 
+	/* FORMAT may come up between the look for it and this one: another process starts at the same moment. */
 	while (dir != NULL && (entry = readdir(dir)) != NULL)
-		empty = empty && (entry->d_name[0] == '.' || strcmp(entry->d_name, "tmp") == 0 || strcmp(entry->d_name, "models") == 0);
+		empty = empty && (entry->d_name[0] == '.' || strcmp(entry->d_name, "FORMAT") == 0 || strcmp(entry->d_name, "tmp") == 0 || strcmp(entry->d_name, "models") == 0);
 	if (dir != NULL)
 		closedir(dir);
 	return dir != NULL && empty;
