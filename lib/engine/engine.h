@@ -23,7 +23,8 @@
 
 enum { MMQ_ENGINE_ABI = 1 };
 
-enum mmq_task { MMQ_TASK_NONE = 0, MMQ_REGRESSION = 1, MMQ_BINARY = 2, MMQ_MULTICLASS = 4 };
+enum mmq_task { MMQ_TASK_NONE = 0, MMQ_REGRESSION = 1, MMQ_BINARY = 2, MMQ_MULTICLASS = 4,
+	MMQ_ONE_CLASS = 8 };     /* no target: y is NULL, classes 0; one score, > 0 means inside */
 enum mmq_kind { MMQ_NUMERIC, MMQ_CATEGORY, MMQ_VECTOR };
 enum mmq_accepts {       /* what an engine's data may look like, and what it wants preparation to do */
 	MMQ_ACCEPTS_MISSING = 1, MMQ_ACCEPTS_CATEGORY = 2, MMQ_ACCEPTS_SPARSE = 4, MMQ_ACCEPTS_VECTOR = 8, MMQ_ACCEPTS_F64 = 16,
@@ -83,6 +84,8 @@ struct mmq_fit {
 	size_t memory_bytes_max;                  /* 0: no limit */
 	const struct mmq_progress *progress;      /* NULL: nobody listens */
 	const struct mmq_checkpoint *checkpoint;  /* NULL: none wanted; only engines with MMQ_CAN_CHECKPOINT use it */
+	const void *previous;                     /* warm start: a state of this engine, trained on the same features and classes, to go on from;
+	                                           * borrowed until train returns. Only engines with MMQ_CAN_WARM_START get one. NULL: from the start */
 	const struct mmq_part *resume;            /* what such an engine wrote on the same data, parameters and seed: the end is the same to the bit as of a
 	                                           * fit that was not disturbed. A part that does not fit is passed over. NULL: from the start */
 };
@@ -93,6 +96,7 @@ struct mmq_outputs {
 	size_t score_cols;         /* set by the caller from engine->score_cols() */
 	double *probability;       /* (rows, classes) */
 	double *contribution;      /* (rows, score_cols, features_count): of the score; prepared features, model.c sums to input columns */
+	double *contribution_error; /* as contribution, or NULL: half width of the 95 % interval of a sampled contribution; exact methods write 0 */
 	double *base;              /* (score_cols) what contributions add up from */
 	uint32_t *leaf;            /* (rows, leaf_cols) */
 	size_t leaf_cols;
@@ -125,6 +129,8 @@ struct mmq_engine {
 	void (*shape)(const void *state, struct mmq_state_shape *shape_out);
 	/* (Optional) Which of `outputs` this state gives, when it may lack some (svm without probability); NULL: all of them. */
 	unsigned (*gives)(const void *state);
+	/* (Optional) How contributions are made: "linear", "treeshap", "sampled_shapley", ...; NULL when the engine gives none. */
+	const char *(*contribution_method)(const void *state);
 	/* Scratch that predict needs for up to rows_max rows; 0 is fine. */
 	size_t (*scratch_bytes)(const void *state, size_t rows_max, unsigned wanted);
 	/* x as trained. scratch is 64-byte aligned. No allocation. Safe from many threads at once, each with its own scratch.
@@ -138,6 +144,6 @@ struct mmq_engine {
 /* registry.c */
 const struct mmq_engine *mmq_engine_find(const char *name);     /* NULL: unknown */
 const struct mmq_engine *const *mmq_engine_list(void);          /* ends with NULL */
-const char *mmq_task_name(enum mmq_task task);                  /* "regression", "binary", "multiclass" */
+const char *mmq_task_name(enum mmq_task task);                  /* "regression", "binary", "multiclass", "one_class" */
 
 #endif

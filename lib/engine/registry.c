@@ -34,5 +34,6 @@ mmq_engine_find(const char *name)
 const char *
 mmq_task_name(enum mmq_task task)
 {
-	return task == MMQ_REGRESSION ? "regression" : task == MMQ_BINARY ? "binary" : task == MMQ_MULTICLASS ? "multiclass" : "none";
+	return task == MMQ_REGRESSION ? "regression" : task == MMQ_BINARY ? "binary" : task == MMQ_MULTICLASS ? "multiclass" :
+	    task == MMQ_ONE_CLASS ? "one_class" : "none";
 }
