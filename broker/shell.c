@@ -12,7 +12,7 @@
 #include "daemon/daemon.h"
 #include "util/clock.h"
 
-enum { RETRY_MS = 5, KEYS_MS = 500, EVENTS_MAX = 64, OUT_BYTES_MAX = 72 << 20, TURNS_UNPOLLED = 8 };
+enum { RETRY_MS = 5, KEYS_MS = 500, SINK_RETRY_MS = 20, EVENTS_MAX = 64, OUT_BYTES_MAX = 72 << 20, TURNS_UNPOLLED = 8 };
 
 static void
 times_read(struct shell *shell)
@@ -384,13 +384,14 @@ signals_read(struct shell *shell)
 static void
 keys_check(struct shell *shell)
 {
+	bool cut = mmq_zap_reload(&shell->zap) && strncmp(shell->home.endpoint[SHELL_SINK], "tcp:", 4) == 0;
 	struct mmq_err err;
 
-	shell->keys_us = shell->now_us + KEYS_MS * 1000;
-	if (mmq_zap_reload(&shell->zap) && strncmp(shell->home.endpoint[SHELL_SINK], "tcp:", 4) == 0 && mmq_sink_rebind(&shell->sink, &err) == -1) {
+	if ((cut && mmq_sink_cut(&shell->sink, &err) == -1) || mmq_sink_bind(&shell->sink, &err) == -1) {
 		shell->why = err;
 		shell->stopping = shell->failed = true;
 	}
+	shell->keys_us = shell->now_us + (shell->sink.is_bound ? KEYS_MS : SINK_RETRY_MS) * 1000;
 }
 
 /* How long nothing is due, in milliseconds. */

@@ -1,6 +1,7 @@
 /* sink.c: subscriptions narrowed, messages out. See sink.h. */
 #include "broker/sink.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,7 +35,7 @@ mmq_sink_narrow(const char *tenant, const char *wish, size_t wish_size, char top
 }
 
 static int
-socket_bind(struct sink *sink, const char *endpoint, struct mmq_err *err)
+socket_open(struct sink *sink, const char *endpoint, struct mmq_err *err)
 {
 	int on = 1, hwm = 1000, linger_ms = 100, handshake_ms = 5000;
 	int64_t message_max = 1 << 16;
@@ -47,9 +48,16 @@ socket_bind(struct sink *sink, const char *endpoint, struct mmq_err *err)
 	zmq_setsockopt(sink->socket, ZMQ_LINGER, &linger_ms, sizeof linger_ms);
 	zmq_setsockopt(sink->socket, ZMQ_HANDSHAKE_IVL, &handshake_ms, sizeof handshake_ms);
 	zmq_setsockopt(sink->socket, ZMQ_MAXMSGSIZE, &message_max, sizeof message_max);
-	if (sink->zap != NULL && strncmp(endpoint, "tcp:", 4) == 0 && mmq_zap_protect(sink->zap, sink->socket, SHELL_SINK, err) == -1)
-		return -1;
-	if (zmq_bind(sink->socket, endpoint) == -1)
+	if (sink->zap != NULL && strncmp(endpoint, "tcp:", 4) == 0)
+		return mmq_zap_protect(sink->zap, sink->socket, SHELL_SINK, err);
+	return 0;
+}
+
+static int
+socket_bind(struct sink *sink, const char *endpoint, struct mmq_err *err)
+{
+	sink->is_bound = zmq_bind(sink->socket, endpoint) == 0;
+	if (!sink->is_bound)
 		return mmq_err_set(err, MMQ_INVALID_ARGUMENT, "sink: cannot bind %s: %s", endpoint, zmq_strerror(zmq_errno()));
 	return 0;
 }
@@ -61,7 +69,7 @@ mmq_sink_open(struct sink *sink, void *context, char **endpoint, struct zap *zap
 	size_t size = sizeof bound;
 
 	*sink = (struct sink){ .context = context, .zap = zap };
-	if (socket_bind(sink, *endpoint, err) == -1)
+	if (socket_open(sink, *endpoint, err) == -1 || socket_bind(sink, *endpoint, err) == -1)
 		return -1;
 	if (zmq_getsockopt(sink->socket, ZMQ_LAST_ENDPOINT, bound, &size) == 0) {
 		free(*endpoint);
@@ -123,8 +131,17 @@ mmq_sink_send(struct sink *sink, const char *topic, const void *bytes, size_t si
 }
 
 int
-mmq_sink_rebind(struct sink *sink, struct mmq_err *err)
+mmq_sink_cut(struct sink *sink, struct mmq_err *err)
 {
 	mmq_sink_close(sink);
-	return socket_bind(sink, sink->endpoint, err);
+	sink->is_bound = false;
+	return socket_open(sink, sink->endpoint, err);
+}
+
+int
+mmq_sink_bind(struct sink *sink, struct mmq_err *err)
+{
+	if (sink->is_bound || socket_bind(sink, sink->endpoint, err) == 0)
+		return 0;
+	return zmq_errno() == EADDRINUSE ? 0 : -1;
 }

@@ -6,6 +6,7 @@
 #ifndef MMQ_BROKER_SINK_H
 #define MMQ_BROKER_SINK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -16,6 +17,7 @@ enum { SINK_KINDS = 4, SINK_TOPIC_MAX = 256 };
 struct sink {
 	void *context, *socket;
 	const char *endpoint;       /* as bound; the home's */
+	bool is_bound;
 	struct zap *zap;            /* NULL: everybody is `default` */
 	uint64_t refused, dropped, published;
 };
@@ -30,8 +32,11 @@ void mmq_sink_read(struct sink *sink);
 /* Publish two frames. Never blocks. */
 void mmq_sink_send(struct sink *sink, const char *topic, const void *bytes, size_t size);
 
-/* Cut every subscriber off and let them come again, after a key was revoked. */
-int mmq_sink_rebind(struct sink *sink, struct mmq_err *err);
+/* Cut every subscriber off, after a key was revoked: from now on nobody hears anything until mmq_sink_bind has bound again. */
+int mmq_sink_cut(struct sink *sink, struct mmq_err *err);
+/* Bind again where it was. libzmq closes the old listener in its own time, so the address may still be in use: then 0 with is_bound
+ * false, and the caller tries again soon. */
+int mmq_sink_bind(struct sink *sink, struct mmq_err *err);
 
 /* The topics that a subscription of this tenant becomes: at most SINK_KINDS, each at most SINK_TOPIC_MAX - 1 long.
  * 0: nothing of the tenant's could match. */

@@ -398,6 +398,8 @@ def test_training_is_adopted_after_a_killed_broker(context, broker):
     item = worker.work()
     worker.beat(item)
     assert worker.expect("echo")
+    train(client, "later" * 6)  # the journal writes in order: with this one acknowledged, the lease of the first is on disk
+    assert client.receive()["ok"]
     broker.kill()
     broker.start()
     again = Worker(context, broker, kind="trainer", window=1, session=worker.session, held=[[item.epoch, item.delivery]])

@@ -107,6 +107,7 @@ def test_key_taken_back_is_cut_off_without_restart(guarded, keys):
         monitor = subscriber.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         keys.remove("late")
         refused = until(lambda: cut_off(client))
+        assert refused is not None, guarded.log() + str(guarded.process.poll())
         assert refused["error"]["code"] == "UNAUTHENTICATED"
         keys.remove("sub")
         assert monitor.poll(5000)
