@@ -10,7 +10,7 @@
 #include "engine/engine.h"
 
 struct arguments {
-	const char *target, *model, *engine, *task, *test, *format, *split, *alias, *description, *labels;
+	const char *target, *model, *engine, *task, *test, *format, *split, *alias, *description, *labels, *warm_start;
 	struct cli_list set, kinds;
 	bool follow, on_server;
 	long seed, priority;
@@ -139,6 +139,20 @@ put_schema(struct mmq_message *message, const struct cli_command *command, const
 	return 0;
 }
 
+/* MODEL or MODEL@VERSION, a number or an alias. */
+static void
+put_warm_start(struct mmq_message *message, const char *text)
+{
+	char model[256];
+
+	snprintf(model, sizeof(model), "%.*s", (int)strcspn(text, "@"), text);
+	mmq_message_map(message, "warm_start");
+	mmq_message_text(message, "model", model);
+	if (strchr(text, '@') != NULL)
+		put_scalar(message, "version", strchr(text, '@') + 1);
+	mmq_message_close(message);
+}
+
 /* Fill the request; 0, or the exit code. */
 static int
 fill(struct mmq_message *message, const struct cli_command *command, const struct arguments *arguments, const char *file)
@@ -167,6 +181,8 @@ fill(struct mmq_message *message, const struct cli_command *command, const struc
 				return cli_usage(command, "--set wants NAME=VALUE, got '%s'", arguments->set.items[i]);
 		mmq_message_close(message);
 	}
+	if (arguments->warm_start != NULL)
+		put_warm_start(message, arguments->warm_start);
 	return put_schema(message, command, &arguments->kinds);
 }
 
@@ -178,8 +194,9 @@ train(struct cli *cli, const struct cli_command *command, const struct arguments
 	struct mmq_message *message;
 	int result;
 
-	if (arguments->target == NULL || arguments->model == NULL)
-		return cli_usage(command, "--target COLUMN and --model NAME are needed");
+	bool is_one_class = arguments->task != NULL && strcmp(arguments->task, "one_class") == 0;
+	if (arguments->model == NULL || (arguments->target == NULL && !is_one_class))
+		return cli_usage(command, "--target COLUMN (unless --task one_class) and --model NAME are needed");
 	if (is_remote && !arguments->on_server)
 		return cli_usage(command, "the service at %s reads files on its own machine: give a path there and --on-server", cli->connect);
 	message = mmq_message_new("train");
@@ -212,7 +229,8 @@ cli_train(struct cli *cli, const struct cli_command *command, int argc, char **a
 		{ "model", "NAME", CLI_TEXT, &arguments.model, "name of the model" },
 		{ "engine", "NAME", CLI_TEXT, &arguments.engine, "see `modelmq engines`" },
 		{ "set", "NAME=VALUE", CLI_LIST, &arguments.set, "a parameter of the engine; lists as 64,32 (may be given again)" },
-		{ "task", "TASK", CLI_TEXT, &arguments.task, "regression, binary, multiclass or classification; default: from the target" },
+		{ "task", "TASK", CLI_TEXT, &arguments.task, "regression, binary, multiclass, classification or one_class; default: from the target" },
+		{ "warm-start", "MODEL[@VERSION]", CLI_TEXT, &arguments.warm_start, "go on from a published version; default its production alias" },
 		{ "test", "FILE", CLI_TEXT, &arguments.test, "held-out rows; default: a part of FILE" },
 		{ "format", "FORMAT", CLI_TEXT, &arguments.format, "csv, libsvm, idx or npy; default: from the file's name" },
 		{ "labels", "FILE", CLI_TEXT, &arguments.labels, "the labels of an idx or npy file" },

@@ -31,6 +31,7 @@ partial_fini(struct mmq_partial *partial)
 	free(partial->probability);
 	free(partial->score);
 	free(partial->contribution);
+	free(partial->contribution_error);
 	free(partial->base);
 	*partial = (struct mmq_partial){ 0 };
 }
@@ -124,6 +125,7 @@ mmq_prediction_slice(const struct mmq_prediction *whole, size_t from, size_t cou
 	part.probability = whole->probability != NULL ? whole->probability + from * whole->classes : NULL;
 	part.score = whole->score != NULL ? whole->score + from * whole->score_cols : NULL;
 	part.contribution = whole->contribution != NULL ? whole->contribution + from * whole->score_cols * whole->columns : NULL;
+	part.contribution_error = whole->contribution_error != NULL ? whole->contribution_error + from * whole->score_cols * whole->columns : NULL;
 	part.leaf = whole->leaf != NULL ? whole->leaf + from * whole->leaf_cols : NULL;
 	return part;
 }
@@ -157,6 +159,8 @@ mmq_request_collect(struct mmq_request *request, const struct mmq_prediction *wh
 	    collect_array((void **)&to->score, part.score, rows, done, count, part.score_cols, sizeof(*to->score)) == -1 ||
 	    collect_array((void **)&to->contribution, part.contribution, rows, done, count, part.score_cols * part.columns,
 	        sizeof(*to->contribution)) == -1 ||
+	    collect_array((void **)&to->contribution_error, part.contribution_error, rows, done, count, part.score_cols * part.columns,
+	        sizeof(*to->contribution_error)) == -1 ||
 	    collect_array((void **)&to->base, part.base, 1, 0, 1, part.score_cols, sizeof(*to->base)) == -1 ||
 	    collect_array((void **)&to->leaf, part.leaf, rows, done, count, part.leaf_cols, sizeof(*to->leaf)) == -1)
 		return mmq_err_set(err, MMQ_RESOURCE_EXHAUSTED, "no memory for the outputs of %zu rows", rows);
@@ -168,6 +172,7 @@ mmq_request_collect(struct mmq_request *request, const struct mmq_prediction *wh
 	request->sum.probability = to->probability;
 	request->sum.score = to->score;
 	request->sum.contribution = to->contribution;
+	request->sum.contribution_error = to->contribution_error;
 	request->sum.base = to->base;
 	request->sum.leaf = to->leaf;
 	return 0;
@@ -225,7 +230,7 @@ mmq_request_answer(struct mmq_request *request, struct mmq_worker *worker, const
 		.classes = decide->task == MMQ_REGRESSION ? NULL : &decide->classes, .positive = decide->task == MMQ_BINARY ? (int)decide->positive : -1,
 		.score_is_pairwise = decide->pairwise, .label = prediction->label, .value = prediction->value, .probability = prediction->probability,
 		.score = prediction->score, .contribution = prediction->contribution, .base = prediction->base,
-		.contribution_method = strcmp(mmq_model_engine(entry->model)->name, "linear") == 0 ? "linear" : "treeshap",
+		.contribution_error = prediction->contribution_error, .contribution_method = mmq_model_contribution_method(entry->model),
 		.column_names = mmq_model_column_names(entry->model), .leaf = prediction->leaf, .row_errors = &request->bad,
 		.row_ids = request->options.row_ids, .as_tensor = request->as_tensor, .queue_us = request->item->queue_us + request->begun_us - request->item->arrived_us,
 		.service_us = request->service_us,

@@ -13,7 +13,7 @@
 /* Results of a request that takes several engine calls; each array is made for the whole request when first needed. */
 struct mmq_partial {
 	uint32_t *label, *leaf;
-	double *value, *probability, *score, *contribution, *base;
+	double *value, *probability, *score, *contribution, *contribution_error, *base;
 };
 
 struct mmq_request {

@@ -10,7 +10,8 @@
 
 struct bit { unsigned bit; const char *name; };
 
-static const struct bit tasks[] = { { MMQ_REGRESSION, "regression" }, { MMQ_BINARY, "binary" }, { MMQ_MULTICLASS, "multiclass" }, { 0, NULL } };
+static const struct bit tasks[] = { { MMQ_REGRESSION, "regression" }, { MMQ_BINARY, "binary" }, { MMQ_MULTICLASS, "multiclass" },
+	{ MMQ_ONE_CLASS, "one_class" }, { 0, NULL } };
 static const struct bit accepts[] = { { MMQ_ACCEPTS_MISSING, "missing" }, { MMQ_ACCEPTS_CATEGORY, "category" }, { MMQ_ACCEPTS_SPARSE, "sparse" },
 	{ MMQ_ACCEPTS_VECTOR, "vector" }, { MMQ_ACCEPTS_F64, "f64" }, { MMQ_WANTS_SCALED, "wants_scaled" }, { MMQ_WANTS_ONE_HOT, "wants_one_hot" },
 	{ MMQ_WANTS_TARGET_SCALED, "wants_target_scaled" }, { 0, NULL } };

@@ -277,6 +277,7 @@ mmq_job_destroy(struct mmq_job **job_p)
 	pthread_join(job->thread, NULL);
 	mmq_job_checkpoint_end(job);
 	mmq_model_destroy(&job->model);
+	mmq_model_destroy(&job->previous);
 	mmq_pool_destroy(&job->pool);
 	mmq_params_destroy(&job->params);
 	mmq_split_fini(&job->split);

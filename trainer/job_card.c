@@ -106,6 +106,12 @@ put_common(struct mmq_map *map, const struct mmq_job *job)
 	if (job->classes.count > 0)
 		put_classes(mmq_map_key(map, "classes"), &job->classes);
 	put_metrics(mmq_map_key(map, "metrics"), job);
+	if (job->previous != NULL) {
+		struct mmq_map parent = mmq_map_begin(mmq_map_key(map, "parent"));
+		mmq_map_text(&parent, "model", job->previous_name);
+		mmq_map_int(&parent, "version", job->previous_version);
+		mmq_map_end(&parent);
+	}
 	if (job->gates.size > 0)
 		mmq_map_packed(map, "gates", job->gates.bytes, job->gates.size);
 	put_warnings(mmq_map_key(map, "warnings"), job);
@@ -165,7 +171,8 @@ mmq_job_put_card(const struct mmq_job *job, struct mmq_buf *out)
 	mmq_map_int(&map, "format", 1);
 	mmq_map_text(&map, "job", job->item->job);
 	put_common(&map, job);
-	mmq_map_text(&map, "target", job->target);
+	if (job->target != NULL)
+		mmq_map_text(&map, "target", job->target);
 	if (job->task == MMQ_BINARY)
 		mmq_map_int(&map, "positive_index", job->positive);
 	if (job->request.description.at != NULL)

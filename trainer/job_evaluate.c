@@ -79,13 +79,15 @@ mmq_job_measure(struct mmq_job *job, const struct mmq_model *model, const struct
 	if (has_probability)
 		answers.probability = mmq_array(rows_count * classes, sizeof(double));
 	for (size_t i = 0; i < rows_count; i++) {
-		truth[i] = y[rows == NULL ? i : rows[i]];
+		truth[i] = y == NULL ? 0 : y[rows == NULL ? i : rows[i]];
 		if (weight != NULL)
 			row_weight[i] = weight[rows == NULL ? i : rows[i]];
 	}
 	int result = predict_all(job, model, &view, rows, rows_count, &answers, err);
 	if (result == 0 && job->task == MMQ_REGRESSION)
 		mmq_metrics_values(out, truth, answers.predicted, rows_count, row_weight, &job->warnings);
+	else if (result == 0 && job->task == MMQ_ONE_CLASS)
+		mmq_metrics_inside(out, answers.predicted, rows_count, row_weight);
 	else if (result == 0)
 		mmq_metrics_classes(out, truth, answers.predicted, answers.score, answers.probability, rows_count, classes, row_weight, &job->warnings);
 	free(truth);

@@ -29,7 +29,8 @@ mmq_job_fit_rows(struct mmq_job *job, struct mmq_model **model_out, const uint32
 		.task = job->task, .classes = &job->classes, .y = job->y, .weight = job->weight, .train_rows = rows, .train_count = rows_count,
 		.valid_rows = valid, .valid_count = valid_count, .positive = job->positive, .threshold = 0.5, .seed = job->request.seed,
 		.pool = job->pool, .memory_bytes_max = memory, .progress = &progress,
-		.checkpoint = &job->checkpoint, .resume = mmq_job_checkpoint_left(job), .warnings = &job->warnings };
+		.checkpoint = &job->checkpoint, .resume = mmq_job_checkpoint_left(job), .previous = job->previous,
+		.warnings = &job->warnings };
 	return mmq_model_fit(model_out, &fit, err);
 }
 

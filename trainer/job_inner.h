@@ -53,16 +53,19 @@ struct mmq_job {
 	int64_t phase_ms[MMQ_PHASES];
 	struct mmq_head head;
 	struct mmq_train_request request;
+	struct mmq_model *previous;            /* warm start goes on from it; NULL: none */
+	char previous_name[MMQ_NAME_MAX + 1];
+	uint32_t previous_version;
 	struct mmq_frame frame, test_frame;    /* test_frame is used when the request brings its own test rows */
 	struct mmq_job_source source, test_source;
 	struct mmq_schema schema;              /* of the whole frame, roles included */
-	char *target;
+	char *target;                          /* NULL: one-class */
 	enum mmq_task task;
 	bool task_is_inferred;
 	char task_why[128];
 	struct mmq_classes classes;
 	uint32_t positive;
-	double *y, *test_y;                    /* (rows) class codes or values */
+	double *y, *test_y;                    /* (rows) class codes or values; one-class: NULL */
 	float *weight;                         /* (rows); NULL: all 1 */
 	struct mmq_split_spec split_spec;
 	struct mmq_split split;
@@ -92,6 +95,14 @@ int mmq_job_prepare(struct mmq_job *job, struct mmq_err *err);    /* job_prepare
 int mmq_job_fit(struct mmq_job *job, struct mmq_err *err);        /* job_fit.c */
 int mmq_job_evaluate(struct mmq_job *job, struct mmq_err *err);   /* job_evaluate.c: metrics, gates, refit */
 int mmq_job_publish(struct mmq_job *job, struct mmq_err *err);    /* job_publish.c: card, version, alias, result */
+
+/* job_warm.c: what a warm start settles; each does nothing without one. In this order: open the version; its columns into the schema before data is
+ * read; are they in the data; the task (only with one); columns that it does not have. */
+int mmq_job_warm_open(struct mmq_job *job, struct mmq_err *err);
+int mmq_job_warm_schema(struct mmq_job *job, struct mmq_err *err);
+int mmq_job_warm_columns(const struct mmq_job *job, struct mmq_err *err);
+int mmq_job_warm_task(struct mmq_job *job, struct mmq_err *err);
+void mmq_job_warm_extra(struct mmq_job *job);
 
 /* job_checkpoint.c: begin once the engine is known; end when the job is over. left: what to resume from, NULL: nothing. */
 void mmq_job_checkpoint_begin(struct mmq_job *job);

@@ -17,8 +17,10 @@ choose_engine(struct mmq_job *job, struct mmq_err *err)
 	const struct mmq_text *asked = &job->request.engine;
 	char name[MMQ_NAME_MAX + 1];
 
-	snprintf(name, sizeof(name), "%.*s", asked->at == NULL ? (int)sizeof(engine_default) : (int)asked->size,
-	    asked->at == NULL ? engine_default : asked->at);
+	if (asked->at != NULL)
+		snprintf(name, sizeof(name), "%.*s", (int)asked->size, asked->at);
+	else
+		snprintf(name, sizeof(name), "%s", job->previous != NULL ? mmq_model_engine(job->previous)->name : engine_default);
 	job->engine = mmq_engine_find(name);
 	if (job->engine == NULL) {
 		char known[128] = "";
@@ -27,8 +29,6 @@ choose_engine(struct mmq_job *job, struct mmq_err *err)
 			used += (size_t)snprintf(known + used, sizeof(known) - used, "%s%s", used > 0 ? ", " : "one of ", (*engine)->name);
 		return mmq_err_value(err, MMQ_NOT_FOUND, "engine", known, "'%s'", name);
 	}
-	if (job->request.warm_model.at != NULL)
-		return mmq_err_value(err, MMQ_FAILED_PRECONDITION, "warm_start", "an engine that can go on from a version", "%s", job->engine->name);
 	struct mmq_reader map = mmq_raw_reader(&job->request.params);
 	return mmq_params_read(&job->params, job->engine->params, job->request.params.at == NULL ? NULL : &map, err);
 }
@@ -50,7 +50,6 @@ static int
 cut_rows(struct mmq_job *job, struct mmq_err *err)
 {
 	struct mmq_split_spec *spec = &job->split_spec;
-	bool is_classes = job->task != MMQ_REGRESSION;
 
 	*spec = job->request.split;
 	if (!job->request.split.valid_is_set && !uses_validation(job))
@@ -66,7 +65,7 @@ cut_rows(struct mmq_job *job, struct mmq_err *err)
 		if (field != NULL)
 			field->role = MMQ_ROLE_SPLIT;  /* it says which rows, it is nothing to learn from */
 	}
-	return mmq_split_make(&job->split, spec, &job->frame, job->frame.rows, is_classes ? job->y : NULL, (uint32_t)job->classes.count, 0, err);
+	return mmq_split_make(&job->split, spec, &job->frame, job->frame.rows, job->task == MMQ_REGRESSION ? NULL : job->y, (uint32_t)job->classes.count, 0, err);
 }
 
 static int
@@ -136,8 +135,8 @@ make_weights(struct mmq_job *job, struct mmq_err *err)
 		by_column = by_column || job->schema.fields[i].role == MMQ_ROLE_WEIGHT;
 	if (!by_class && !by_column)
 		return 0;
-	if (by_class && job->task == MMQ_REGRESSION)
-		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "class_weight", "a classification task", "regression");
+	if (by_class && job->task != MMQ_BINARY && job->task != MMQ_MULTICLASS)
+		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "class_weight", "a classification task", "%s", mmq_task_name(job->task));
 	job->weight = mmq_array(job->frame.rows, sizeof(float));
 	for (size_t r = 0; r < job->frame.rows; r++)
 		job->weight[r] = 1;

@@ -63,16 +63,6 @@ publish_version(struct mmq_job *job, struct mmq_err *err)
 	return -1;
 }
 
-/* 0: no such alias. */
-static uint32_t
-alias_version(const struct mmq_store_aliases *aliases, const char *name)
-{
-	for (size_t i = 0; i < aliases->count; i++)
-		if (strcmp(aliases->items[i].name, name) == 0)
-			return aliases->items[i].version;
-	return 0;
-}
-
 static int
 point_alias(struct mmq_job *job, struct mmq_err *err)
 {
@@ -84,7 +74,7 @@ point_alias(struct mmq_job *job, struct mmq_err *err)
 		if (mmq_store_aliases(job->options.store, job->item->tenant, job->item->model, aliases, err) == -1)
 			break;
 		/* Two trainers may end out of order: an alias that a newer version has already is not moved back. */
-		if (alias_version(aliases, job->alias) > job->version) {
+		if (mmq_store_alias_version(aliases, job->alias) > job->version) {
 			result = 0;
 			break;
 		}

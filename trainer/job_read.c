@@ -61,12 +61,36 @@ read_rows(struct mmq_job *job, struct mmq_frame *frame, struct mmq_job_source *s
 	return 0;
 }
 
+/* Nothing is to be learnt, so no column may be named; a label that the data brings is passed over. */
+static int
+without_target(struct mmq_job *job, struct mmq_err *err)
+{
+	struct mmq_field *label = mmq_schema_find(&job->schema, "label");
+
+	if (job->request.targets_count > 0)
+		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "target", "none for task one_class; role target in the schema passes a column over", "'%.*s'",
+		    (int)job->request.targets[0].size, job->request.targets[0].at);
+	if (label != NULL && label->role == MMQ_ROLE_FEATURE) {
+		label->role = MMQ_ROLE_TARGET;
+		mmq_buf_printf(&job->warnings, "column 'label' is passed over: task one_class has no target\n");
+	}
+	return 0;
+}
+
+static bool
+is_one_class(const struct mmq_job *job)
+{
+	return job->request.task == MMQ_TRAIN_TASK_ONE_CLASS || (job->previous != NULL && mmq_model_decide(job->previous)->task == MMQ_ONE_CLASS);
+}
+
 /* The target's name: from the request, from the schema's roles, or "label" where the file format brings one. */
 static int
 find_target(struct mmq_job *job, struct mmq_err *err)
 {
 	const struct mmq_train_request *request = &job->request;
 
+	if (is_one_class(job))
+		return without_target(job, err);
 	if (request->targets_count > 1)
 		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "target", "one column; no engine learns several at once", "%zu", request->targets_count);
 	if (request->targets_count == 1)
@@ -96,6 +120,13 @@ settle_task(struct mmq_job *job, const struct mmq_column *column, struct mmq_err
 	enum mmq_train_task asked = job->request.task;
 	bool is_classes = asked != MMQ_TRAIN_TASK_REGRESSION;
 
+	if (job->previous != NULL)
+		return mmq_job_warm_task(job, err);
+	if (asked == MMQ_TRAIN_TASK_ONE_CLASS) {
+		job->task = MMQ_ONE_CLASS;
+		mmq_decide_one_class(&job->classes);
+		return 0;
+	}
 	if (asked == MMQ_TRAIN_TASK_INFER) {
 		is_classes = mmq_target_is_classes(column, NULL, job->frame.rows, job->task_why);
 		job->task_is_inferred = true;
@@ -116,8 +147,9 @@ settle_task(struct mmq_job *job, const struct mmq_column *column, struct mmq_err
 static int
 encode_target(const struct mmq_job *job, const struct mmq_frame *frame, double **y_out, struct mmq_err *err)
 {
+	if (job->task == MMQ_ONE_CLASS)
+		return 0;
 	const struct mmq_column *column = mmq_frame_find(frame, job->target);
-
 	if (column == NULL)
 		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "test", "the columns of the training data", "no column '%s'", job->target);
 	*y_out = mmq_array(frame->rows, sizeof(double));
@@ -143,6 +175,8 @@ read_positive(struct mmq_job *job, struct mmq_err *err)
 	int index = mmq_classes_find(&job->classes, text, size);
 	if (index == -1)
 		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "positive", "one of the target's classes", "'%.*s'", (int)(size < 64 ? size : 64), text);
+	if (job->previous != NULL && job->positive != (uint32_t)index)
+		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "positive", "the positive class of the model of warm_start", "the other one");
 	job->positive = (uint32_t)index;
 	return 0;
 }
@@ -153,7 +187,7 @@ mmq_job_read(struct mmq_job *job, struct mmq_err *err)
 	struct mmq_train_request *request = &job->request;
 
 	if (mmq_peek(&job->head, job->item->body, job->item->body_bytes, 1, err) == -1 ||
-	    mmq_train_request_read(request, job->item->body, job->item->body_bytes, err) == -1)
+	    mmq_train_request_read(request, job->item->body, job->item->body_bytes, err) == -1 || mmq_job_warm_open(job, err) == -1)
 		return -1;
 	if (request->schema.at != NULL) {
 		struct mmq_reader map = mmq_raw_reader(&request->schema);
@@ -162,16 +196,19 @@ mmq_job_read(struct mmq_job *job, struct mmq_err *err)
 	}
 	if (request->prepare.at != NULL)
 		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "prepare", "\"auto\"; kinds and roles of columns are set in schema", "a map");
+	if (mmq_job_warm_schema(job, err) == -1)
+		return -1;
 	const struct mmq_schema *known = job->schema.fields_count > 0 ? &job->schema : NULL;
 	if (read_rows(job, &job->frame, &job->source, &request->data, known, "data", err) == -1)
 		return -1;
 	mmq_job_report(job, 0.5, NULL);
-	if (mmq_schema_infer(&job->schema, &job->frame, err) == -1 || find_target(job, err) == -1 || mmq_job_check_cancel(job, err) == -1)
+	if (mmq_job_warm_columns(job, err) == -1 || mmq_schema_infer(&job->schema, &job->frame, err) == -1 || find_target(job, err) == -1 || mmq_job_check_cancel(job, err) == -1)
 		return -1;
 	if (request->test.kind != MMQ_DATA_NONE &&
 	    read_rows(job, &job->test_frame, &job->test_source, &request->test, &job->schema, "test", err) == -1)
 		return -1;
-	if (settle_task(job, mmq_frame_find(&job->frame, job->target), err) == -1 || encode_target(job, &job->frame, &job->y, err) == -1 ||
+	mmq_job_warm_extra(job);
+	if (settle_task(job, job->target != NULL ? mmq_frame_find(&job->frame, job->target) : NULL, err) == -1 || encode_target(job, &job->frame, &job->y, err) == -1 ||
 	    (request->test.kind != MMQ_DATA_NONE && encode_target(job, &job->test_frame, &job->test_y, err) == -1))
 		return -1;
 	return read_positive(job, err);

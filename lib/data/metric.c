@@ -11,7 +11,7 @@
 
 #define LOG_LOSS_CLIP 1e-15
 
-static const char *const names[MMQ_METRIC_COUNT] = { "accuracy", "macro_f1", "auc", "log_loss", "rmse", "mae", "r2" };
+static const char *const names[MMQ_METRIC_COUNT] = { "accuracy", "macro_f1", "auc", "log_loss", "rmse", "mae", "r2", "inside" };
 
 const char *
 mmq_metric_name(enum mmq_metric metric)
@@ -222,6 +222,19 @@ mmq_metrics_values(struct mmq_metrics *out, const double *truth, const double *p
 		mmq_buf_printf(warnings, "rmse and mae are not defined: the weights of %zu rows sum to 0\n", rows);
 	if (isnan(out->value[MMQ_R2]))
 		mmq_buf_printf(warnings, "r2 is not defined: the target has the same value in all %zu rows\n", rows);
+}
+
+void
+mmq_metrics_inside(struct mmq_metrics *out, const double *inside, size_t rows, const float *weight)
+{
+	double total = 0, sum = 0;
+
+	begin(out, rows);
+	for (size_t i = 0; i < rows; i++) {
+		total += weight_of(weight, i);
+		sum += weight_of(weight, i) * inside[i];
+	}
+	set(out, MMQ_INSIDE, total > 0 ? sum / total : NAN);
 }
 
 void

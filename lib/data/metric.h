@@ -8,9 +8,9 @@
 
 #include "util/buf.h"
 
-enum mmq_metric { MMQ_ACCURACY, MMQ_MACRO_F1, MMQ_AUC, MMQ_LOG_LOSS, MMQ_RMSE, MMQ_MAE, MMQ_R2, MMQ_METRIC_COUNT };
+enum mmq_metric { MMQ_ACCURACY, MMQ_MACRO_F1, MMQ_AUC, MMQ_LOG_LOSS, MMQ_RMSE, MMQ_MAE, MMQ_R2, MMQ_INSIDE, MMQ_METRIC_COUNT };
 
-const char *mmq_metric_name(enum mmq_metric metric);           /* "accuracy", "macro_f1", "auc", "log_loss", "rmse", "mae", "r2" */
+const char *mmq_metric_name(enum mmq_metric metric);           /* "accuracy", "macro_f1", "auc", "log_loss", "rmse", "mae", "r2", "inside" */
 int mmq_metric_from_name(const char *name, size_t size);       /* -1: unknown */
 bool mmq_metric_is_higher_better(enum mmq_metric metric);
 
@@ -25,6 +25,8 @@ struct mmq_metrics {
 void mmq_metrics_classes(struct mmq_metrics *out, const double *truth, const double *predicted, const double *score, const double *probability,
     size_t rows, size_t classes, const float *weight, struct mmq_buf *warnings);
 void mmq_metrics_values(struct mmq_metrics *out, const double *truth, const double *predicted, size_t rows, const float *weight, struct mmq_buf *warnings);
+/* One-class models have nothing to be held against: the share of rows that they call inside. inside (rows) is 0 or 1. */
+void mmq_metrics_inside(struct mmq_metrics *out, const double *inside, size_t rows, const float *weight);
 
 /* Area under the ROC curve: the share of (positive, negative) pairs that score ranks right, ties half. positive (rows) is 0 or 1.
  * NaN when a side has no weight. O(rows log rows). */

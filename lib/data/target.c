@@ -193,6 +193,21 @@ mmq_classes_init(struct mmq_classes *classes, const struct mmq_column *column, c
 }
 
 void
+mmq_classes_copy(struct mmq_classes *to, const struct mmq_classes *from)
+{
+	*to = (struct mmq_classes){ .type = from->type, .count = from->count };
+	if (from->type == MMQ_LABEL_TEXT) {
+		to->texts = mmq_array(from->count, sizeof(*to->texts));
+		for (size_t i = 0; i < from->count; i++)
+			to->texts[i] = mmq_strdup(from->texts[i]);
+	} else {
+		to->ints = mmq_array(from->count, sizeof(*to->ints));
+		if (from->count > 0)
+			memcpy(to->ints, from->ints, from->count * sizeof(*to->ints));
+	}
+}
+
+void
 mmq_classes_fini(struct mmq_classes *classes)
 {
 	for (size_t i = 0; classes->texts != NULL && i < classes->count; i++)

@@ -26,6 +26,7 @@ bool mmq_target_is_classes(const struct mmq_column *column, const uint32_t *rows
 
 /* The distinct values of the column in these rows. -1: a missing value, fractional numbers, fewer than 2 classes, or more than MMQ_CLASSES_MAX. */
 int mmq_classes_init(struct mmq_classes *classes, const struct mmq_column *column, const uint32_t *rows, size_t rows_count, struct mmq_err *err);
+void mmq_classes_copy(struct mmq_classes *to, const struct mmq_classes *from);
 void mmq_classes_fini(struct mmq_classes *classes);
 /* y_out (rows_count): the class code of each row. -1: a missing value, or (names row and value) one that is not among the classes. */
 int mmq_classes_encode(const struct mmq_classes *classes, const struct mmq_column *column, const uint32_t *rows, size_t rows_count,

@@ -90,8 +90,8 @@ check_target(const struct mmq_dataset *data, enum mmq_task task, struct mmq_err 
 {
 	for (size_t r = 0; r < data->x.rows; r++) {
 		char field[96];
-		double y = data->y[r];
-		if (task == MMQ_REGRESSION ? !isfinite(y) : !(y >= 0 && y < data->classes && y == floor(y))) {
+		double y = task == MMQ_ONE_CLASS ? 0 : data->y[r];
+		if (task == MMQ_REGRESSION || task == MMQ_ONE_CLASS ? !isfinite(y) : !(y >= 0 && y < data->classes && y == floor(y))) {
 			snprintf(field, sizeof(field), "y[%zu]", r);
 			return mmq_err_value(err, MMQ_INVALID_ARGUMENT, field, task == MMQ_REGRESSION ? "a finite number" :
 			    "a class code below the number of classes", "%g", y);
@@ -108,8 +108,9 @@ static int
 check_data(const struct mmq_dataset *data, const struct mmq_fit *fit, unsigned accepts, struct mmq_err *err)
 {
 	const struct mmq_dataset *train = fit->train;
-	if (data->x.rows == 0 || data->y == NULL)
-		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "rows", "at least one row with a target", "none");
+	if (data->x.rows == 0 || (data->y == NULL) != (fit->task == MMQ_ONE_CLASS))
+		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "rows", fit->task == MMQ_ONE_CLASS ? "at least one row, and no target" :
+		    "at least one row with a target", data->x.rows == 0 ? "none" : data->y == NULL ? "no target" : "a target");
 	if (data->x.rows > UINT32_MAX)
 		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "rows", "fewer than 2^32 rows", "%zu", data->x.rows);
 	if (data->x.cols + data->x.codes_cols == 0)
@@ -129,8 +130,9 @@ mmq_check_fit(const struct mmq_fit *fit, unsigned tasks, unsigned accepts, struc
 	uint32_t classes = fit->train->classes;
 	if ((tasks & (unsigned)fit->task) == 0)
 		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "task", "a task that this engine has", "%s", mmq_task_name(fit->task));
-	if (fit->task == MMQ_REGRESSION ? classes != 0 : fit->task == MMQ_BINARY ? classes != 2 : classes < 2)
-		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "classes", fit->task == MMQ_REGRESSION ? "0 for regression" :
+	bool has_no_classes = fit->task == MMQ_REGRESSION || fit->task == MMQ_ONE_CLASS;
+	if (has_no_classes ? classes != 0 : fit->task == MMQ_BINARY ? classes != 2 : classes < 2)
+		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "classes", has_no_classes ? "0 for regression and one-class models" :
 		    fit->task == MMQ_BINARY ? "2 for a binary task" : "at least 2", "%u", (unsigned)classes);
 	if (check_data(fit->train, fit, accepts, err) == -1)
 		return -1;

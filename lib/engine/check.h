@@ -12,7 +12,7 @@ size_t mmq_check_feature_cols(const struct mmq_feature *features, size_t count);
 int mmq_check_batch(const struct mmq_batch *x, size_t cols, size_t codes_cols, unsigned accepts, struct mmq_err *err);
 
 /* Training and validation data of a fit: at least one row and one column, a task that tasks holds, class codes in range,
- * finite targets, weights > 0, both sets of the same width. */
+ * finite targets (none for one-class models), weights > 0, both sets of the same width. */
 int mmq_check_fit(const struct mmq_fit *fit, unsigned tasks, unsigned accepts, struct mmq_err *err);
 
 #endif

@@ -129,7 +129,8 @@ struct mmq_engine {
 	void (*shape)(const void *state, struct mmq_state_shape *shape_out);
 	/* (Optional) Which of `outputs` this state gives, when it may lack some (svm without probability); NULL: all of them. */
 	unsigned (*gives)(const void *state);
-	/* (Optional) How contributions are made: "linear", "treeshap", "sampled_shapley", ...; NULL when the engine gives none. */
+	/* (Optional) How this state's contributions are made: "linear", "treeshap", ...; NULL when it gives none. A name that begins with
+	 * "sampled" says that contribution_error is filled too. */
 	const char *(*contribution_method)(const void *state);
 	/* Scratch that predict needs for up to rows_max rows; 0 is fine. */
 	size_t (*scratch_bytes)(const void *state, size_t rows_max, unsigned wanted);

@@ -7,20 +7,11 @@
 #include "util/mem.h"
 
 void
-mmq_decide_set_classes(struct mmq_decide *decide, const struct mmq_classes *from)
+mmq_decide_one_class(struct mmq_classes *classes_out)
 {
-	struct mmq_classes *to = &decide->classes;
-
-	*to = (struct mmq_classes){ .type = from->type, .count = from->count };
-	if (from->type == MMQ_LABEL_TEXT) {
-		to->texts = mmq_array(from->count, sizeof(*to->texts));
-		for (size_t i = 0; i < from->count; i++)
-			to->texts[i] = mmq_strdup(from->texts[i]);
-	} else {
-		to->ints = mmq_array(from->count, sizeof(*to->ints));
-		if (from->count > 0)
-			memcpy(to->ints, from->ints, from->count * sizeof(*to->ints));
-	}
+	*classes_out = (struct mmq_classes){ .type = MMQ_LABEL_INT, .count = 2, .ints = mmq_array(2, sizeof(*classes_out->ints)) };
+	classes_out->ints[0] = -1;
+	classes_out->ints[1] = 1;
 }
 
 void
@@ -69,7 +60,7 @@ open_classes(struct mmq_decide *decide, const struct mmq_part *in, struct mmq_er
 	}
 	if (borrowed.count > MMQ_CLASSES_MAX)
 		return mmq_err_set(err, MMQ_DATA_LOSS, "model value 'labels': got %zu classes, want at most %d", borrowed.count, MMQ_CLASSES_MAX);
-	mmq_decide_set_classes(decide, &borrowed);
+	mmq_classes_copy(&decide->classes, &borrowed);
 	return 0;
 }
 
@@ -79,7 +70,7 @@ mmq_decide_open(struct mmq_decide *decide, const struct mmq_part *in, struct mmq
 	int64_t task, positive;
 
 	*decide = (struct mmq_decide){ 0 };
-	if (mmq_part_get_int(in, "task", MMQ_REGRESSION, MMQ_MULTICLASS, &task, err) == -1 ||
+	if (mmq_part_get_int(in, "task", MMQ_REGRESSION, MMQ_ONE_CLASS, &task, err) == -1 ||
 	    mmq_part_get_int(in, "positive", 0, 1, &positive, err) == -1 ||
 	    mmq_part_get_bool(in, "pairwise", &decide->pairwise, err) == -1 ||
 	    mmq_part_get_double(in, "threshold", &decide->threshold, err) == -1 ||
@@ -89,8 +80,8 @@ mmq_decide_open(struct mmq_decide *decide, const struct mmq_part *in, struct mmq
 	decide->task = (enum mmq_task)task;
 	decide->positive = (uint32_t)positive;
 	size_t count = decide->classes.count;
-	bool fits = decide->task == MMQ_REGRESSION ? count == 0 : decide->task == MMQ_BINARY ? count == 2 :
-	    decide->task == MMQ_MULTICLASS && count >= 3;
+	bool fits = decide->task == MMQ_REGRESSION ? count == 0 : decide->task == MMQ_BINARY ? count == 2 : decide->task == MMQ_ONE_CLASS ?
+	    count == 2 && decide->classes.type == MMQ_LABEL_INT : decide->task == MMQ_MULTICLASS && count >= 3;
 	if (!fits)
 		return mmq_err_set(err, MMQ_DATA_LOSS, "model value 'task': got %lld with %zu classes", (long long)task, count);
 	return 0;
@@ -133,6 +124,11 @@ mmq_decide_labels(const struct mmq_decide *decide, size_t rows, const double *sc
 {
 	size_t classes = decide->classes.count;
 
+	if (decide->task == MMQ_ONE_CLASS) {
+		for (size_t r = 0; r < rows; r++)
+			label_out[r] = score[r * score_cols] > 0;
+		return;
+	}
 	if (decide->task == MMQ_BINARY) {
 		for (size_t r = 0; r < rows; r++) {
 			bool is_positive = probability != NULL ? probability[2 * r + decide->positive] > decide->threshold : score[r * score_cols] > 0;

@@ -3,7 +3,8 @@
  *
  * Binary engines know codes 0 and 1; code 1 stands for the class `positive`. Decision: with probabilities, binary by
  * threshold and multiclass by the largest (the first on a tie); without, binary by the score's sign, multiclass by the
- * largest score, or by votes when scores are pairwise (Knerr, Personnaz, Dreyfus 1990; the first class on a tie, as LIBSVM). */
+ * largest score, or by votes when scores are pairwise (Knerr, Personnaz, Dreyfus 1990; the first class on a tie, as LIBSVM).
+ * A one-class model's engine knows no classes; its labels are scikit-learn's: 1 inside (score > 0), -1 outside. */
 #ifndef MMQ_MODEL_DECIDE_H
 #define MMQ_MODEL_DECIDE_H
 
@@ -18,14 +19,20 @@
 
 struct mmq_decide {
 	enum mmq_task task;
-	struct mmq_classes classes; /* owned; count 0: regression */
+	struct mmq_classes classes; /* owned; count 0: regression; one-class: -1, 1 */
 	uint32_t positive;       /* binary: index of the class that code 1 stands for */
 	bool pairwise;           /* multiclass: score columns are the pairs (0,1) (0,2) .. (1,2) .. */
 	double threshold;        /* binary: probability of the positive class above which it is predicted */
 	double mean, scale;      /* regression: value = mean + scale * score */
 };
 void mmq_decide_fini(struct mmq_decide *decide);
-void mmq_decide_set_classes(struct mmq_decide *decide, const struct mmq_classes *classes);  /* copies */
+void mmq_decide_one_class(struct mmq_classes *classes_out);   /* -1, 1: the caller's */
+/* Classes that the engine knows. */
+static inline size_t
+mmq_decide_engine_classes(const struct mmq_decide *decide)
+{
+	return decide->task == MMQ_ONE_CLASS ? 0 : decide->classes.count;
+}
 void mmq_decide_save(const struct mmq_decide *decide, struct mmq_part *out);
 int mmq_decide_open(struct mmq_decide *decide, const struct mmq_part *in, struct mmq_err *err); /* fini also after -1 */
 

@@ -81,8 +81,8 @@ side_fill(struct side *side, const struct mmq_model *model, const struct mmq_mod
 
 	if (mmq_prepare_apply(model->prepare, view, rows, rows_count, &side->prepared, NULL, err) == -1)
 		return -1;
-	side->y = mmq_array(rows_count, sizeof(*side->y));
-	for (size_t i = 0; i < rows_count; i++)
+	side->y = decide->task == MMQ_ONE_CLASS ? NULL : mmq_array(rows_count, sizeof(*side->y));
+	for (size_t i = 0; i < rows_count && side->y != NULL; i++)
 		side->y[i] = decide->task == MMQ_REGRESSION ? (fit->y[rows[i]] - decide->mean) / decide->scale :
 		    mmq_decide_class(decide, (uint32_t)fit->y[rows[i]]);
 	if (fit->weight != NULL) {
@@ -90,7 +90,7 @@ side_fill(struct side *side, const struct mmq_model *model, const struct mmq_mod
 		for (size_t i = 0; i < rows_count; i++)
 			side->weight[i] = fit->weight[rows[i]];
 	}
-	side->data = (struct mmq_dataset){ .x = side->prepared.batch, .y = side->y, .classes = (uint32_t)decide->classes.count,
+	side->data = (struct mmq_dataset){ .x = side->prepared.batch, .y = side->y, .classes = (uint32_t)mmq_decide_engine_classes(decide),
 		.weight = side->weight };
 	side->data.features = mmq_prepare_features(model->prepare, &side->data.features_count);
 	return 0;
@@ -107,13 +107,54 @@ train(struct mmq_model *model, const struct mmq_model_fit *fit, const struct mmq
 		goto out;
 	struct mmq_fit task = { .train = &train.data, .valid = fit->valid_count > 0 ? &valid.data : NULL, .task = fit->task,
 		.params = fit->params, .seed = fit->seed, .pool = fit->pool, .memory_bytes_max = fit->memory_bytes_max, .progress = fit->progress,
-		.checkpoint = fit->checkpoint, .resume = fit->resume };
+		.checkpoint = fit->checkpoint, .resume = fit->resume, .previous = fit->previous != NULL ? fit->previous->state : NULL };
 	if (fit->engine->check != NULL && fit->engine->check(&task, err) == -1)
 		goto out;
 	result = fit->engine->train(&model->state, &task, err);
 out:
 	side_fini(&train);
 	side_fini(&valid);
+	return result;
+}
+
+/* What the model is made of before its engine learns: fitted on the training rows. */
+static int
+begin(struct mmq_model *model, const struct mmq_model_fit *fit, struct mmq_frame *view, struct mmq_err *err)
+{
+	copy_features(&model->schema, fit->schema);
+	model->decide = (struct mmq_decide){ .task = fit->task, .positive = fit->task == MMQ_BINARY ? fit->positive : 0,
+		.pairwise = fit->task == MMQ_MULTICLASS && (fit->engine->outputs & MMQ_OUT_PAIRWISE), .threshold = fit->threshold, .scale = 1 };
+	if (fit->task != MMQ_REGRESSION) {
+		assert(fit->task == MMQ_MULTICLASS ? fit->classes->count > 2 : fit->classes->count == 2 && fit->positive < 2);
+		mmq_classes_copy(&model->decide.classes, fit->classes);
+	}
+	if (check_fit(fit, &model->schema, err) == -1 || mmq_model_view(&model->schema, fit->frame, view, err) == -1 ||
+	    mmq_prepare_fit(&model->prepare, &model->schema, view, fit->train_rows, fit->train_count, fit->engine->accepts, MMQ_F32,
+	        fit->warnings, err) == -1)
+		return -1;
+	if (fit->task == MMQ_REGRESSION && (fit->engine->accepts & MMQ_WANTS_TARGET_SCALED))
+		scale_target(&model->decide, fit);
+	return 0;
+}
+
+/* The same of a model that learns on: all taken over, so that old and new state speak of the same features. */
+static int
+go_on(struct mmq_model *model, const struct mmq_model_fit *fit, struct mmq_frame *view, struct mmq_err *err)
+{
+	const struct mmq_model *previous = fit->previous;
+	struct mmq_part part;
+
+	if (previous->engine != fit->engine || !(fit->engine->can & MMQ_CAN_WARM_START))
+		return mmq_err_value(err, MMQ_FAILED_PRECONDITION, "warm_start", "an engine that can go on from its own models", "engine '%s' on a model of '%s'",
+		    fit->engine->name, previous->engine->name);
+	assert(previous->decide.task == fit->task);
+	mmq_schema_copy(&model->schema, &previous->schema);
+	model->decide = previous->decide;
+	mmq_classes_copy(&model->decide.classes, &previous->decide.classes);
+	mmq_part_init(&part, true);
+	int result = check_fit(fit, &model->schema, err) == -1 || mmq_model_view(&model->schema, fit->frame, view, err) == -1 ||
+	    mmq_prepare_save(previous->prepare, &part, err) == -1 ? -1 : mmq_prepare_open(&model->prepare, &model->schema, &part, err);
+	mmq_part_fini(&part);
 	return result;
 }
 
@@ -128,19 +169,8 @@ mmq_model_fit(struct mmq_model **model_out, const struct mmq_model_fit *fit, str
 	mmq_frame_init(&view);
 	mmq_schema_init(&model->schema);
 	model->engine = fit->engine;
-	copy_features(&model->schema, fit->schema);
-	model->decide = (struct mmq_decide){ .task = fit->task, .positive = fit->task == MMQ_BINARY ? fit->positive : 0,
-		.pairwise = fit->task == MMQ_MULTICLASS && (fit->engine->outputs & MMQ_OUT_PAIRWISE), .threshold = fit->threshold, .scale = 1 };
-	if (fit->task != MMQ_REGRESSION) {
-		assert(fit->task == MMQ_BINARY ? fit->classes->count == 2 && fit->positive < 2 : fit->classes->count > 2);
-		mmq_decide_set_classes(&model->decide, fit->classes);
-	}
-	if (check_fit(fit, &model->schema, err) == -1 || mmq_model_view(&model->schema, fit->frame, &view, err) == -1 ||
-	    mmq_prepare_fit(&model->prepare, &model->schema, &view, fit->train_rows, fit->train_count, fit->engine->accepts, MMQ_F32,
-	        fit->warnings, err) == -1)
+	if ((fit->previous != NULL ? go_on : begin)(model, fit, &view, err) == -1)
 		goto out;
-	if (fit->task == MMQ_REGRESSION && (fit->engine->accepts & MMQ_WANTS_TARGET_SCALED))
-		scale_target(&model->decide, fit);
 	if (train(model, fit, &view, err) == -1 || mmq_model_complete(model, err) == -1)
 		goto out;
 	result = 0;

@@ -20,8 +20,9 @@ check_shape(const struct mmq_model *model, struct mmq_err *err)
 	if (shape.cols != cols || shape.codes_cols != codes_cols || (shape.features != 0 && shape.features != model->features_count))
 		return mmq_err_set(err, MMQ_DATA_LOSS, "model: the engine takes %zu columns and %zu codes, its preparation gives %zu and %zu", shape.cols,
 		    shape.codes_cols, cols, codes_cols);
-	if (shape.classes != model->decide.classes.count)
-		return mmq_err_set(err, MMQ_DATA_LOSS, "model: the engine knows %u classes, its labels are %zu", shape.classes, model->decide.classes.count);
+	if (shape.classes != mmq_decide_engine_classes(&model->decide))
+		return mmq_err_set(err, MMQ_DATA_LOSS, "model: the engine knows %u classes, its labels are %zu", shape.classes,
+		    mmq_decide_engine_classes(&model->decide));
 	return 0;
 }
 
@@ -37,7 +38,7 @@ mmq_model_complete(struct mmq_model *model, struct mmq_err *err)
 	if (check_shape(model, err) == -1)
 		return -1;
 	model->outputs = gives & (MMQ_OUT_SCORE | MMQ_OUT_PROBABILITY | MMQ_OUT_CONTRIBUTION | MMQ_OUT_LEAF);
-	if (decide->task == MMQ_REGRESSION)
+	if (mmq_decide_engine_classes(decide) == 0)
 		model->outputs &= ~(unsigned)MMQ_OUT_PROBABILITY;
 	model->score_cols = engine->score_cols(model->state);
 	model->leaf_cols = engine->leaf_cols != NULL ? engine->leaf_cols(model->state) : 0;
@@ -51,6 +52,10 @@ mmq_model_complete(struct mmq_model *model, struct mmq_err *err)
 		if (model->features[i].source >= model->schema.fields_count)
 			return mmq_err_set(err, MMQ_DATA_LOSS, "model: feature %zu comes from column %u of %zu", i, model->features[i].source,
 			    model->schema.fields_count);
+	model->contribution_method = engine->contribution_method != NULL ? engine->contribution_method(model->state) : NULL;
+	if (model->contribution_method == NULL)
+		model->outputs &= ~(unsigned)MMQ_OUT_CONTRIBUTION;
+	model->is_sampled = model->contribution_method != NULL && strncmp(model->contribution_method, "sampled", 7) == 0;
 	model->column_names = mmq_array(model->columns, sizeof(*model->column_names));
 	for (size_t i = 0; i < model->columns; i++)
 		model->column_names[i] = model->schema.sparse_cols > 0 ? model->features[i].name : model->schema.fields[i].name;
@@ -182,6 +187,12 @@ const struct mmq_prepare *
 mmq_model_preparation(const struct mmq_model *model)
 {
 	return model->prepare;
+}
+
+const char *
+mmq_model_contribution_method(const struct mmq_model *model)
+{
+	return model->contribution_method;
 }
 
 unsigned

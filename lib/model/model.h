@@ -24,8 +24,8 @@ struct mmq_model_fit {
 	const struct mmq_frame *frame;
 	const struct mmq_schema *schema;      /* of the whole frame; fields that are not features are passed over */
 	enum mmq_task task;
-	const struct mmq_classes *classes;    /* classification */
-	const double *y;                      /* (frame rows): class index, or the value; finite in the rows used */
+	const struct mmq_classes *classes;    /* classification, or mmq_decide_one_class's */
+	const double *y;                      /* (frame rows): class index, or the value; finite in the rows used; one-class: NULL */
 	const float *weight;                  /* (frame rows) > 0; NULL: all 1 */
 	const uint32_t *train_rows, *valid_rows;
 	size_t train_count, valid_count;      /* valid_count 0: none */
@@ -38,6 +38,8 @@ struct mmq_model_fit {
 	const struct mmq_checkpoint *checkpoint; /* as in struct mmq_fit */
 	const struct mmq_part *resume;
 	struct mmq_buf *warnings;             /* one text per line is appended */
+	const struct mmq_model *previous;     /* warm start: its preparation, features, classes and units are kept as they are, its engine goes on from
+	                                       * its state. task and classes are its own, rows must fit it. NULL: from the start */
 };
 
 /* Fit the preparation on the training rows alone, then the engine. INVALID_ARGUMENT, FAILED_PRECONDITION (the engine cannot
@@ -54,6 +56,7 @@ const struct mmq_engine *mmq_model_engine(const struct mmq_model *model);
 const struct mmq_schema *mmq_model_schema(const struct mmq_model *model);     /* features only */
 const struct mmq_decide *mmq_model_decide(const struct mmq_model *model);
 const struct mmq_prepare *mmq_model_preparation(const struct mmq_model *model);
+const char *mmq_model_contribution_method(const struct mmq_model *model);     /* NULL: it gives no contributions */
 unsigned mmq_model_outputs(const struct mmq_model *model);                    /* OR of enum mmq_output that this model gives */
 size_t mmq_model_columns(const struct mmq_model *model);                      /* columns of a contribution */
 const char *const *mmq_model_column_names(const struct mmq_model *model);      /* (columns) */
@@ -73,6 +76,7 @@ struct mmq_prediction {
 	const double *probability;   /* (rows, classes) in class order */
 	const double *score;         /* (rows, score_cols); regression: equal to value */
 	const double *contribution;  /* (rows, score_cols, columns), summed to the model's columns */
+	const double *contribution_error; /* as contribution; NULL: they are exact */
 	const double *base;          /* (score_cols): base + the sum of a row's contributions = its score */
 	const uint32_t *leaf;        /* (rows, leaf_cols) */
 };

@@ -14,6 +14,8 @@ struct mmq_model {
 	void *state;
 	struct mmq_decide decide;
 	unsigned outputs;
+	const char *contribution_method;   /* NULL: it gives none */
+	bool is_sampled;                   /* contributions come with their error */
 	size_t score_cols, leaf_cols, columns;
 	const char **column_names;         /* (columns); the texts are the schema's or the features' */
 };

@@ -16,7 +16,7 @@ struct mmq_scratch {
 	struct mmq_prepared one;           /* what is being added */
 	struct mmq_batch joined;           /* rows of several requests; points into the areas below */
 	struct area dense, codes, row_start, col, value;
-	struct area score, probability, contribution, summed, base, leaf, label, engine;
+	struct area score, probability, contribution, contribution_error, summed, summed_error, base, leaf, label, engine;
 };
 
 struct mmq_scratch *
@@ -33,7 +33,7 @@ mmq_scratch_destroy(struct mmq_scratch **scratch)
 		return;
 	mmq_prepared_fini(&s->one);
 	struct area *areas[] = { &s->dense, &s->codes, &s->row_start, &s->col, &s->value, &s->score, &s->probability, &s->contribution,
-		&s->summed, &s->base, &s->leaf, &s->label, &s->engine };
+		&s->contribution_error, &s->summed, &s->summed_error, &s->base, &s->leaf, &s->label, &s->engine };
 	for (size_t i = 0; i < sizeof(areas) / sizeof(*areas); i++)
 		free(areas[i]->bytes);
 	free(s);
@@ -115,11 +115,37 @@ reserve_outputs(const struct mmq_model *model, size_t rows, struct mmq_scratch *
 		ok = ok && (out->base = reserve_array(&s->base, model->score_cols, 1, 1, sizeof(double))) != NULL;
 		ok = ok && reserve_array(&s->summed, rows, model->score_cols, model->columns, sizeof(double)) != NULL;
 	}
+	if ((out->wanted & MMQ_OUT_CONTRIBUTION) && model->is_sampled) {
+		out->contribution_error = reserve_array(&s->contribution_error, rows, model->score_cols, model->features_count, sizeof(double));
+		ok = ok && out->contribution_error != NULL && reserve_array(&s->summed_error, rows, model->score_cols, model->columns, sizeof(double)) != NULL;
+	}
 	if (out->wanted & MMQ_OUT_LEAF)
 		ok = ok && (out->leaf = reserve_array(&s->leaf, rows, model->leaf_cols, 1, sizeof(uint32_t))) != NULL;
 	ok = ok && reserve_array(&s->label, rows, 1, 1, sizeof(uint32_t)) != NULL;
 	ok = ok && reserve(&s->engine, model->engine->scratch_bytes(model->state, rows, out->wanted), 0) != NULL;
 	return ok ? 0 : mmq_err_set(err, MMQ_RESOURCE_EXHAUSTED, "no memory for the outputs of %zu rows", rows);
+}
+
+/* From prepared features to columns and the target's units. Half widths of one column's features are added up: an upper bound, whatever
+ * their errors have to do with each other. */
+static void
+decide_contribution(const struct mmq_model *model, struct mmq_scratch *s, const struct mmq_outputs *out, struct mmq_prediction *to)
+{
+	const struct mmq_decide *rule = &model->decide;
+	double *sums[] = { s->summed.bytes, out->contribution_error != NULL ? s->summed_error.bytes : NULL };
+	double scale = rule->task == MMQ_REGRESSION ? rule->scale : 1;
+
+	sum_to_columns(model, to->rows, out->contribution, sums[0]);
+	if (sums[1] != NULL)
+		sum_to_columns(model, to->rows, out->contribution_error, sums[1]);
+	for (int k = 0; k < 2 && sums[k] != NULL && scale != 1; k++)
+		for (size_t i = 0; i < to->rows * model->columns; i++)
+			sums[k][i] *= scale;
+	if (rule->task == MMQ_REGRESSION)
+		mmq_decide_values(rule, 1, out->base);
+	to->contribution = sums[0];
+	to->contribution_error = sums[1];
+	to->base = out->base;
 }
 
 /* From the engine's numbers to the user's. */
@@ -132,17 +158,8 @@ decide(const struct mmq_model *model, unsigned wanted, struct mmq_scratch *s, co
 		mmq_decide_probability(rule, to->rows, out->probability);
 	if (rule->task == MMQ_REGRESSION && out->score != NULL)
 		mmq_decide_values(rule, to->rows, out->score);
-	if (out->contribution != NULL) {
-		double *summed = s->summed.bytes;
-		sum_to_columns(model, to->rows, out->contribution, summed);
-		if (rule->task == MMQ_REGRESSION) {
-			for (size_t i = 0; i < to->rows * model->columns; i++)
-				summed[i] *= rule->scale;
-			mmq_decide_values(rule, 1, out->base);
-		}
-		to->contribution = summed;
-		to->base = out->base;
-	}
+	if (out->contribution != NULL)
+		decide_contribution(model, s, out, to);
 	if ((wanted & MMQ_WANT_PREDICTION) && rule->task == MMQ_REGRESSION)
 		to->value = out->score;
 	if ((wanted & MMQ_WANT_PREDICTION) && rule->task != MMQ_REGRESSION) {

@@ -228,3 +228,12 @@ mmq_store_set_alias(struct mmq_store *store, const struct mmq_alias_change *chan
 	close(dir);
 	return result;
 }
+
+uint32_t
+mmq_store_alias_version(const struct mmq_store_aliases *aliases, const char *name)
+{
+	for (size_t i = 0; i < aliases->count; i++)
+		if (strcmp(aliases->items[i].name, name) == 0)
+			return aliases->items[i].version;
+	return 0;
+}

@@ -89,6 +89,8 @@ struct mmq_store_aliases {
 	struct mmq_store_alias items[MMQ_STORE_ALIASES_MAX];
 };
 
+/* Where an alias points; 0: there is no such alias. */
+uint32_t mmq_store_alias_version(const struct mmq_store_aliases *aliases, const char *name);
 /* The aliases that hold now. */
 int mmq_store_aliases(struct mmq_store *store, const char *tenant, const char *model, struct mmq_store_aliases *aliases_out, struct mmq_err *err);
 

@@ -43,6 +43,7 @@ struct mmq_predict_reply {
 	const double *interval;                /* (rows, 2) */
 	const double *contribution;            /* (rows, score_cols, columns) */
 	const double *base;                    /* (score_cols) */
+	const double *contribution_error;      /* of a sampled method; NULL: exact */
 	const char *contribution_method;       /* "treeshap", "linear", ... */
 	const char *const *column_names;       /* (columns) */
 	const uint32_t *leaf;                  /* (rows, leaf_cols) */

@@ -154,6 +154,8 @@ put_contribution(struct mmq_buf *out, const struct mmq_predict_reply *reply)
 	size_t b = reply->score_cols == 1 ? 0 : reply->columns;
 
 	put_values(out, reply, "contribution", reply->contribution, a, b);
+	if (reply->contribution_error != NULL)
+		put_values(out, reply, "contribution_error", reply->contribution_error, a, b);
 	mmq_put_str(out, "base");
 	mmq_put_doubles(out, reply->base, reply->score_cols);
 	mmq_put_str(out, "method");
@@ -196,7 +198,7 @@ put_outputs(struct mmq_buf *out, const struct mmq_predict_reply *reply)
 	}
 	if (reply->contribution != NULL) {
 		put_contribution(out, reply);
-		pairs += 4;
+		pairs += 4 + (reply->contribution_error != NULL);
 	}
 	mmq_put_map_end(out, place, pairs);
 }

@@ -41,7 +41,8 @@ struct mmq_predict_options {
 int mmq_predict_options_read(struct mmq_predict_options *options, const void *request, size_t size, struct mmq_err *err);
 
 enum { MMQ_TARGETS_MAX = 16 };
-enum mmq_train_task { MMQ_TRAIN_TASK_INFER, MMQ_TRAIN_TASK_REGRESSION, MMQ_TRAIN_TASK_BINARY, MMQ_TRAIN_TASK_MULTICLASS, MMQ_TRAIN_TASK_CLASSIFICATION };
+enum mmq_train_task { MMQ_TRAIN_TASK_INFER, MMQ_TRAIN_TASK_REGRESSION, MMQ_TRAIN_TASK_BINARY, MMQ_TRAIN_TASK_MULTICLASS, MMQ_TRAIN_TASK_CLASSIFICATION,
+	MMQ_TRAIN_TASK_ONE_CLASS };
 
 /* Where rows come from. FILE: map is {file, format, options} for mmq_source_read. INLINE: map is {rows|columns|tensor|sparse, names} for
  * mmq_values_read. */

@@ -88,7 +88,7 @@ read_task(void *into, const struct mmq_raw *value, struct mmq_err *err)
 {
 	struct mmq_reader reader = mmq_raw_reader(value);
 	int index = 0;
-	int rc = mmq_want_choice(&reader, "task", "regression|binary|multiclass|classification", &index, err);
+	int rc = mmq_want_choice(&reader, "task", "regression|binary|multiclass|classification|one_class", &index, err);
 	((struct mmq_train_request *)into)->task = (enum mmq_train_task)(index + 1);
 	return rc;
 }

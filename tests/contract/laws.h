@@ -14,7 +14,7 @@
 /* Every engine in the registry with every task that it has. */
 #define EACH(engine, task)                                                                                                            \
 	for (const struct mmq_engine *const *at_ = mmq_engine_list(), *engine; (engine = *at_) != NULL; at_++)                        \
-		for (enum mmq_task task = MMQ_REGRESSION; task <= MMQ_MULTICLASS; task = (enum mmq_task)(task * 2))                   \
+		for (enum mmq_task task = MMQ_REGRESSION; task <= MMQ_ONE_CLASS;  task = (enum mmq_task)(task * 2))                   \
 			if ((engine->tasks & (unsigned)task) != 0)
 
 #endif

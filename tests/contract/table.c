@@ -16,7 +16,8 @@ table_make(struct table *t, enum mmq_task task, size_t rows, uint64_t seed)
 	struct mmq_rng rng = mmq_rng_stream(seed, 1, 1);
 	memset(t, 0, sizeof(*t));
 	t->rows = rows;
-	t->classes = task == MMQ_REGRESSION ? 0 : task == MMQ_BINARY ? 2 : 3;
+	t->has_target = task != MMQ_ONE_CLASS;
+	t->classes = task == MMQ_REGRESSION || task == MMQ_ONE_CLASS ? 0 : task == MMQ_BINARY ? 2 : 3;
 	for (size_t r = 0; r < rows; r++) {
 		double score = 0.0;
 		t->row_start[r + 1] = t->row_start[r];
@@ -54,7 +55,7 @@ struct mmq_dataset
 table_dataset(const struct table *t, enum table_form form)
 {
 	struct mmq_dataset data = { .x = { .rows = t->rows, .cols = TABLE_COLS, .dtype = MMQ_F32, .dense = t->f32, .stride = TABLE_COLS },
-		.features = t->features, .features_count = TABLE_COLS, .y = t->y, .classes = t->classes };
+		.features = t->features, .features_count = TABLE_COLS, .y = t->has_target ? t->y : NULL, .classes = t->classes };
 	if (form == TABLE_F64) {
 		data.x.dtype = MMQ_F64;
 		data.x.dense = t->f64;
@@ -81,7 +82,7 @@ fit_table(const struct mmq_engine *engine, const struct mmq_dataset *train, enum
 	if (mmq_params_parse(&params, engine->params, how->settings, how->settings_count, err) == -1)
 		return NULL;
 	struct mmq_fit fit = { .train = train, .valid = how->valid, .task = task, .params = params, .seed = how->seed, .pool = how->pool,
-		.progress = how->progress };
+		.progress = how->progress, .previous = how->previous };
 	if (engine->check == NULL || engine->check(&fit, err) == 0)
 		engine->train(&state, &fit, err);
 	mmq_params_destroy(&params);

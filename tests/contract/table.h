@@ -10,6 +10,7 @@ enum table_form { TABLE_F32, TABLE_F64, TABLE_CSR, TABLE_CODED, TABLE_FORMS };
 struct table {
 	size_t rows;
 	uint32_t classes;
+	bool has_target;
 	float f32[TABLE_ROWS_MAX * TABLE_COLS], value[TABLE_ROWS_MAX * TABLE_COLS], weight[TABLE_ROWS_MAX];
 	double f64[TABLE_ROWS_MAX * TABLE_COLS], y[TABLE_ROWS_MAX];
 	int32_t codes[TABLE_ROWS_MAX * TABLE_CODES];
@@ -18,7 +19,7 @@ struct table {
 	struct mmq_feature features[TABLE_COLS + TABLE_CODES];
 };
 
-/* Learnable, with some noise; about a third of the cells are 0. classes by task: 0, 2 or 3. */
+/* Learnable, with some noise; about a third of the cells are 0. classes by task: 0, 2 or 3; one-class data has no target. */
 void table_make(struct table *table, enum mmq_task task, size_t rows, uint64_t seed);
 bool table_form_is_accepted(const struct mmq_engine *engine, enum table_form form);
 struct mmq_dataset table_dataset(const struct table *table, enum table_form form);
@@ -28,6 +29,7 @@ struct fit_how {
 	const struct mmq_dataset *valid;
 	struct mmq_pool *pool;
 	const struct mmq_progress *progress;
+	const void *previous;
 	const char *const *settings;
 	size_t settings_count;
 	uint64_t seed;

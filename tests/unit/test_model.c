@@ -37,6 +37,7 @@ tiny_shape(const void *state, struct mmq_state_shape *shape)
 }
 
 static size_t tiny_scratch(const void *state, size_t rows, unsigned wanted) { (void)state; (void)rows; (void)wanted; return 0; }
+static const char *tiny_method(const void *state) { (void)state; return "tiny"; }
 static void tiny_destroy(void **state) { free(*state); *state = NULL; }
 
 static int
@@ -68,7 +69,7 @@ static const struct mmq_param no_params[] = { { .name = NULL } };
 static const struct mmq_engine tiny_engine = {
 	.abi = MMQ_ENGINE_ABI, .name = "tiny", .tasks = MMQ_REGRESSION | MMQ_BINARY, .accepts = MMQ_WANTS_TARGET_SCALED,
 	.outputs = MMQ_OUT_SCORE | MMQ_OUT_PROBABILITY | MMQ_OUT_CONTRIBUTION, .params = no_params, .train = tiny_train,
-	.score_cols = tiny_score_cols, .shape = tiny_shape, .scratch_bytes = tiny_scratch, .predict = tiny_predict, .destroy = tiny_destroy,
+	.score_cols = tiny_score_cols, .shape = tiny_shape, .contribution_method = tiny_method, .scratch_bytes = tiny_scratch, .predict = tiny_predict, .destroy = tiny_destroy,
 };
 
 /* ---- Data: two numbers, three blobs ---- */

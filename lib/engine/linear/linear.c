@@ -344,6 +344,13 @@ linear_predict(const void *state_p, const struct mmq_batch *x, struct mmq_output
 	return 0;
 }
 
+static const char *
+linear_contribution_method(const void *state)
+{
+	(void)state;
+	return "linear";
+}
+
 static int
 linear_describe(const void *state_p, struct mmq_part *out, struct mmq_err *err)
 {
@@ -366,6 +373,7 @@ const struct mmq_engine mmq_engine_linear = {
 	.abi = MMQ_ENGINE_ABI, .name = "linear", .summary = "Ridge regression; logistic and softmax regression with L2 penalty (double)",
 	.tasks = TASKS, .accepts = ACCEPTS, .outputs = MMQ_OUT_SCORE | MMQ_OUT_PROBABILITY | MMQ_OUT_CONTRIBUTION, .can = MMQ_CAN_WEIGHTS,
 	.params = params_table, .check = linear_check, .train = linear_train, .save = linear_save, .open = linear_open,
-	.score_cols = linear_score_cols, .shape = linear_shape, .scratch_bytes = linear_scratch_bytes, .predict = linear_predict, .describe = linear_describe,
+	.score_cols = linear_score_cols, .shape = linear_shape, .scratch_bytes = linear_scratch_bytes, .predict = linear_predict,
+	.contribution_method = linear_contribution_method, .describe = linear_describe,
 	.destroy = linear_destroy,
 };

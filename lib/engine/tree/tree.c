@@ -117,6 +117,13 @@ tree_predict(const void *state, const struct mmq_batch *x, struct mmq_outputs *o
 	return 0;
 }
 
+static const char *
+tree_contribution_method(const void *state)
+{
+	(void)state;
+	return "treeshap";
+}
+
 static int
 tree_describe(const void *state, struct mmq_part *out, struct mmq_err *err)
 {
@@ -162,6 +169,7 @@ const struct mmq_engine mmq_engine_tree = {
 	.gives = tree_gives,
 	.scratch_bytes = tree_scratch_bytes,
 	.predict = tree_predict,
+	.contribution_method = tree_contribution_method,
 	.describe = tree_describe,
 	.destroy = tree_destroy,
 };
