@@ -392,3 +392,20 @@ mmq_lightgbm_read(struct mmq_import *import, const void *bytes, size_t size, str
 	free(copy);
 	return result;
 }
+
+bool
+mmq_lightgbm_is_it(const uint8_t *bytes, size_t size)
+{
+	return size > 5 && memcmp(bytes, "tree", 4) == 0 && (bytes[4] == '\n' || bytes[4] == '\r');
+}
+
+int
+mmq_lightgbm_convert(struct mmq_converted *converted, const uint8_t *bytes, size_t size, struct mmq_err *err)
+{
+	struct mmq_import import;
+
+	if (mmq_lightgbm_read(&import, bytes, size, err) == -1)
+		return -1;
+	mmq_import_convert(&import, converted);
+	return 0;
+}

@@ -10,4 +10,8 @@ enum { MMQ_LIGHTGBM_BYTES_MAX = 1 << 30 };
 /* import: initialised by the call; fini it after 0. FAILED_PRECONDITION: what this reader does not take; DATA_LOSS with the line's number. */
 int mmq_lightgbm_read(struct mmq_import *import, const void *text, size_t size, struct mmq_err *err);
 
+/* The row of the table of formats. */
+bool mmq_lightgbm_is_it(const uint8_t *bytes, size_t size);
+int mmq_lightgbm_convert(struct mmq_converted *converted, const uint8_t *bytes, size_t size, struct mmq_err *err);
+
 #endif

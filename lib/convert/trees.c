@@ -191,3 +191,51 @@ mmq_import_finish(struct mmq_import *import)
 	mmq_tree_model_save(&model, &import->part);
 	free(threshold);
 }
+
+/* Codes that are the values themselves: as many as any set of the feature holds; a larger one is in no set, which is what unseen means too. */
+static size_t
+codes_in_use(const struct mmq_import *import, size_t f)
+{
+	size_t most = 1;
+	for (uint32_t k = 0; k < import->nodes; k++) {
+		if (import->kind[k] != MMQ_NODE_CATEGORY || import->feature[k] != import->column[f])
+			continue;
+		uint32_t set = (uint32_t)import->threshold[k];
+		size_t codes = (size_t)(import->set_start[set + 1] - import->set_start[set]) * 32 - 1;
+		most = codes > most ? codes : most;
+	}
+	return most;
+}
+
+void
+mmq_import_convert(struct mmq_import *import, struct mmq_converted *converted)
+{
+	size_t features = import->features_count;
+
+	converted->engine = "tree";
+	converted->task = import->task;
+	converted->classes = (struct mmq_classes){ .type = MMQ_LABEL_INT, .count = import->classes, .ints = mmq_array(import->classes, sizeof(int64_t)) };
+	for (uint32_t c = 0; c < import->classes; c++)
+		converted->classes.ints[c] = c;
+	converted->positive = import->task == MMQ_BINARY;
+	converted->dtype = import->keeps_doubles ? MMQ_F64 : MMQ_F32;
+	converted->features_count = features;
+	converted->names = import->names;
+	converted->is_category = import->is_category;
+	converted->values = import->values;
+	converted->values_count = import->values_count;
+	if (converted->values_count == NULL)
+		converted->values_count = mmq_array(features, sizeof(size_t));
+	for (size_t f = 0; f < features; f++)
+		if (import->is_category[f] && (converted->values == NULL || converted->values[f] == NULL))
+			converted->values_count[f] = codes_in_use(import, f);
+	struct mmq_part empty = converted->part;
+	converted->part = import->part;
+	import->part = empty;
+	import->features_count = 0;
+	import->names = NULL;
+	import->is_category = NULL;
+	import->values = NULL;
+	import->values_count = NULL;
+	mmq_import_fini(import);
+}

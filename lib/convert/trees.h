@@ -5,7 +5,7 @@
 #ifndef MMQ_CONVERT_TREES_H
 #define MMQ_CONVERT_TREES_H
 
-#include "engine/engine.h"
+#include "convert/convert.h"
 
 enum { MMQ_IMPORT_FEATURES_MAX = 1 << 20, MMQ_IMPORT_NODES_MAX = 1 << 27, MMQ_IMPORT_CLASSES_MAX = 1 << 16 };
 
@@ -51,5 +51,7 @@ void mmq_import_columns(struct mmq_import *import);
 int mmq_import_tree(struct mmq_import *import, const struct mmq_import_node *nodes, size_t count, double scale, struct mmq_err *err);
 /* Make the part. */
 void mmq_import_finish(struct mmq_import *import);
+/* What was read, with its names, values and part moved: import is then empty. Classes are 0.. . */
+void mmq_import_convert(struct mmq_import *import, struct mmq_converted *converted);
 
 #endif

@@ -309,6 +309,20 @@ read_model(struct mmq_import *import, const json_t *root, struct mmq_err *err)
 	return 0;
 }
 
+/* JSON text goes on with a quote or white space after its brace; UBJSON with a length's type. */
+static bool
+is_json(const uint8_t *bytes, size_t size)
+{
+	return size > 1 && bytes[0] == '{' && memchr("\" \t\r\n}", bytes[1], 6) != NULL;
+}
+
+bool
+mmq_xgboost_is_it(const uint8_t *bytes, size_t size)
+{
+	/* {L and a length of 8 bytes: how XGBoost begins an object. */
+	return is_json(bytes, size) || (size > 10 && bytes[0] == '{' && bytes[1] == 'L' && bytes[2] == 0);
+}
+
 int
 mmq_xgboost_read(struct mmq_import *import, const void *bytes, size_t size, struct mmq_err *err)
 {
@@ -317,9 +331,7 @@ mmq_xgboost_read(struct mmq_import *import, const void *bytes, size_t size, stru
 	mmq_import_init(import);
 	if (size > MMQ_XGBOOST_BYTES_MAX)
 		return mmq_err_set(err, MMQ_RESOURCE_EXHAUSTED, "XGBoost model: %zu bytes, at most %d are read", size, MMQ_XGBOOST_BYTES_MAX);
-	/* JSON text goes on with a quote or white space after its brace; UBJSON with a length's type. */
-	bool is_text = size > 1 && *(const char *)bytes == '{' && strchr("\" \t\r\n}", ((const char *)bytes)[1]) != NULL;
-	if (is_text) {
+	if (is_json(bytes, size)) {
 		root = json_loadb(bytes, size, 0, &fault);
 		if (root == NULL)
 			return mmq_err_set(err, MMQ_DATA_LOSS, "XGBoost model, line %d, byte %d: %s", fault.line, fault.position, fault.text);
@@ -331,4 +343,15 @@ mmq_xgboost_read(struct mmq_import *import, const void *bytes, size_t size, stru
 	if (result == -1)
 		mmq_import_fini(import);
 	return result;
+}
+
+int
+mmq_xgboost_convert(struct mmq_converted *converted, const uint8_t *bytes, size_t size, struct mmq_err *err)
+{
+	struct mmq_import import;
+
+	if (mmq_xgboost_read(&import, bytes, size, err) == -1)
+		return -1;
+	mmq_import_convert(&import, converted);
+	return 0;
 }

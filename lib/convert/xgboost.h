@@ -10,4 +10,8 @@ enum { MMQ_XGBOOST_BYTES_MAX = 512 << 20 };
 /* import: initialised by the call; fini it after 0. FAILED_PRECONDITION: what this reader does not take; DATA_LOSS. */
 int mmq_xgboost_read(struct mmq_import *import, const void *bytes, size_t size, struct mmq_err *err);
 
+/* The row of the table of formats. */
+bool mmq_xgboost_is_it(const uint8_t *bytes, size_t size);
+int mmq_xgboost_convert(struct mmq_converted *converted, const uint8_t *bytes, size_t size, struct mmq_err *err);
+
 #endif

@@ -95,7 +95,8 @@ struct mmq_outputs {
 	double *score;             /* (rows, score_cols) */
 	size_t score_cols;         /* set by the caller from engine->score_cols() */
 	double *probability;       /* (rows, classes) */
-	double *contribution;      /* (rows, score_cols, features_count): of the score; prepared features, model.c sums to input columns */
+	double *contribution;      /* (rows, score_cols, features_count): of the score, by prepared feature in the order of the batch: NUMERIC and VECTOR ones,
+	                            * then CATEGORY ones; model.c sums to input columns */
 	double *contribution_error; /* as contribution, or NULL: half width of the 95 % interval of a sampled contribution; exact methods write 0 */
 	double *base;              /* (score_cols) what contributions add up from */
 	uint32_t *leaf;            /* (rows, leaf_cols) */

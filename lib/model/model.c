@@ -56,6 +56,12 @@ mmq_model_complete(struct mmq_model *model, struct mmq_err *err)
 	if (model->contribution_method == NULL)
 		model->outputs &= ~(unsigned)MMQ_OUT_CONTRIBUTION;
 	model->is_sampled = model->contribution_method != NULL && strncmp(model->contribution_method, "sampled", 7) == 0;
+	model->contribution_column = mmq_array(model->features_count, sizeof(*model->contribution_column));
+	size_t at = 0;
+	for (int is_category = 0; is_category < 2; is_category++)
+		for (size_t i = 0; i < model->features_count; i++)
+			if ((model->features[i].kind == MMQ_CATEGORY) == is_category)
+				model->contribution_column[at++] = model->schema.sparse_cols > 0 ? (uint32_t)i : model->features[i].source;
 	model->column_names = mmq_array(model->columns, sizeof(*model->column_names));
 	for (size_t i = 0; i < model->columns; i++)
 		model->column_names[i] = model->schema.sparse_cols > 0 ? model->features[i].name : model->schema.fields[i].name;
@@ -112,6 +118,7 @@ mmq_model_destroy(struct mmq_model **model)
 	mmq_decide_fini(&(*model)->decide);
 	mmq_schema_fini(&(*model)->schema);
 	free((*model)->column_names);
+	free((*model)->contribution_column);
 	mmq_container_close(&(*model)->container);
 	free(*model);
 	*model = NULL;

@@ -15,6 +15,7 @@ struct mmq_model {
 	struct mmq_decide decide;
 	unsigned outputs;
 	const char *contribution_method;   /* NULL: it gives none */
+	uint32_t *contribution_column;     /* (features_count): the model's column of each contribution, which come in the batch's order */
 	bool is_sampled;                   /* contributions come with their error */
 	size_t score_cols, leaf_cols, columns;
 	const char **column_names;         /* (columns); the texts are the schema's or the features' */

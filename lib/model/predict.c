@@ -95,8 +95,7 @@ sum_to_columns(const struct mmq_model *model, size_t rows, const double *contrib
 	memset(summed, 0, blocks * model->columns * sizeof(*summed));
 	for (size_t b = 0; b < blocks; b++)
 		for (size_t f = 0; f < model->features_count; f++) {
-			size_t column = model->schema.sparse_cols > 0 ? f : model->features[f].source;
-			summed[b * model->columns + column] += contribution[b * model->features_count + f];
+			summed[b * model->columns + model->contribution_column[f]] += contribution[b * model->features_count + f];
 		}
 }
 
