@@ -15,12 +15,13 @@ mmq_core_limits_default(struct mmq_core_limits *limits)
 		.requests_max = 100000, .requests_tenant_max = 50000, .bytes_max = 256u << 20, .bytes_tenant_max = 192u << 20,
 		.requests_client_max = 25000, .bytes_client_max = 96u << 20, .requests_model_max = 40000, .bytes_model_max = 160u << 20,
 		.requests_priority_max = 80000, .bytes_priority_max = 208u << 20,
-		.durable_max = 1000000, .journal_inflight_max = 4096, .heads_lane_max = 256, .body_keep_bytes = 65536,
+		.durable_max = 10000000, .journal_inflight_max = 4096, .heads_lane_max = 256, .body_keep_bytes = 65536,
 		.lanes_max = 10000, .tenants_max = 1000, .waiters_max = 10000, .workers_max = 256, .window_max = 1024,
 		.models_max = 20000, .topics_max = 50000, .strikes_max = 3, .version_strikes_max = 3,
 		.pack_count = 64, .pack_bytes = 65536, .pack_body_bytes = 4096, .alone_bytes = 262144, .ahead_us = 300,
 		.heartbeat_ms = 500, .lease_ms = 5000, .stall_ms = 1800000, .adoption_ms = 10000, .ageing_ms = 2000,
-		.deadline_predict_ms = 30000, .wait_ms = 30000, .retention_ms = 604800000,
+		.deadline_predict_ms = 30000, .wait_ms = 30000, .retention_ms = 604800000, .retention_bytes = UINT64_C(1) << 30,
+		.dead_retention_ms = 2592000000, .dead_retention_bytes = UINT64_C(256) << 20,
 	};
 #define FILL(name) if (limits->name == 0) limits->name = defaults.name
 	FILL(requests_max); FILL(requests_tenant_max); FILL(bytes_max); FILL(bytes_tenant_max); FILL(durable_max);
@@ -30,7 +31,7 @@ mmq_core_limits_default(struct mmq_core_limits *limits)
 	FILL(waiters_max); FILL(workers_max); FILL(window_max); FILL(models_max); FILL(topics_max); FILL(strikes_max);
 	FILL(version_strikes_max); FILL(pack_count); FILL(pack_bytes); FILL(pack_body_bytes); FILL(alone_bytes); FILL(ahead_us);
 	FILL(heartbeat_ms); FILL(lease_ms); FILL(stall_ms); FILL(adoption_ms); FILL(ageing_ms); FILL(deadline_predict_ms); FILL(wait_ms);
-	FILL(retention_ms);
+	FILL(retention_ms); FILL(retention_bytes); FILL(dead_retention_ms); FILL(dead_retention_bytes);
 #undef FILL
 }
 
@@ -121,6 +122,7 @@ mmq_core_destroy(struct mmq_core **core_at)
 	core_catalogue_fini(core);
 	core_topic_fini(core);
 	core_metrics_fini(core);
+	core_crashes_fini(core);
 	clients_fini(core);
 	core_heap_fini(&core->timers);
 	core_table_fini(&core->plain_ids);
@@ -327,11 +329,19 @@ waiter_due(struct mmq_core *core, struct core_waiter *waiter)
 static void
 prune_due(struct mmq_core *core)
 {
+	const struct { int64_t ms; uint64_t bytes; } keep[MMQ_KEPT_KINDS] = {
+		[MMQ_KEPT_RESULTS] = { core->limits.retention_ms, core->limits.retention_bytes },
+		[MMQ_KEPT_DEAD] = { core->limits.dead_retention_ms, core->limits.dead_retention_bytes },
+	};
 	struct core_pending *pending;
-	struct mmq_journal_command *command = core_command(core, MMQ_PRUNE, P_PRUNE, NULL, &pending);
 
-	command->wall_ms = core->wall_ms - core->limits.retention_ms;
-	command->number = 10000;
+	for (uint8_t what = 0; what < MMQ_KEPT_KINDS && !core->stopped; what++) {
+		struct mmq_journal_command *command = core_command(core, MMQ_PRUNE, P_PRUNE, NULL, &pending);
+		command->what = what;
+		command->wall_ms = core->wall_ms - keep[what].ms;
+		command->bytes_max = keep[what].bytes;
+		command->number = MMQ_PRUNE_ROWS_MAX;
+	}
 	core_heap_set(&core->timers, &core->prune, core->now_us + PRUNE_US);
 }
 

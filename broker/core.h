@@ -31,7 +31,7 @@ struct mmq_core_limits {
 	uint64_t bytes_model_max;           /* 160 MiB */
 	uint32_t requests_priority_max;     /* 80000: of one priority */
 	uint64_t bytes_priority_max;        /* 208 MiB */
-	uint32_t durable_max;               /* 1000000: unended rows in the journal, all tenants */
+	uint32_t durable_max;               /* 10000000: unended rows in the journal, all tenants */
 	uint32_t journal_inflight_max;      /* 4096: puts that wait for their commit */
 	uint32_t heads_lane_max;            /* 256: durable requests of one lane in memory; the rest stays in the journal */
 	uint32_t body_keep_bytes;           /* 64 KiB: a queued durable body above this is dropped and read again when its turn comes */
@@ -54,6 +54,9 @@ struct mmq_core_limits {
 	uint32_t deadline_predict_ms;       /* 30000 */
 	uint32_t wait_ms;                   /* 30000: job.wait without deadline_ms */
 	uint32_t retention_ms;              /* 7 days: ended rows are kept this long */
+	uint64_t retention_bytes;           /* 1 GiB: and at most this much of them, the newest */
+	uint32_t dead_retention_ms;         /* 30 days: the same for dead letters */
+	uint64_t dead_retention_bytes;      /* 256 MiB */
 };
 
 struct mmq_core_options {
@@ -120,14 +123,14 @@ struct mmq_core_event {
 		struct {
 			enum mmq_worker_kind kind;
 			uint8_t session[16];
-			const char *build;
+			const char *name, *build;   /* name: outlives the process; NULL or empty: none */
 			uint64_t pid;
 			uint32_t window[MMQ_WORK_KINDS];
 			const struct mmq_lease *held;
 			size_t held_count;
 		} hello;
 		uint32_t window[MMQ_WORK_KINDS];
-		struct { uint64_t n; const struct mmq_lease *leases; size_t count; } held;  /* HEARTBEAT, RETURN, UNSENT */
+		struct { uint64_t n; const struct mmq_lease *leases; size_t count; struct mmq_work_usage usage; } held;  /* HEARTBEAT; RETURN and UNSENT: the leases alone */
 		struct { const struct mmq_work_model *models; size_t count; bool full; } catalogue;
 		struct { struct mmq_lease lease; struct mmq_work_result result; struct mmq_body *body; const char *why; } result; /* why: NULL or the error's message */
 		struct { struct mmq_lease lease; uint64_t checkpoint; struct mmq_body *body; } progress;
@@ -287,7 +290,8 @@ void mmq_core_limits_default(struct mmq_core_limits *limits);            /* fill
 
 struct mmq_core_worker_status {
 	enum mmq_worker_kind kind;
-	const char *build;
+	const char *name, *build;
+	struct mmq_work_usage usage;
 	uint64_t pid, rows, items;
 	uint32_t held, window[MMQ_WORK_KINDS];
 	const char *state;                   /* "ready", "silent", "draining" */
@@ -313,14 +317,25 @@ struct mmq_core_metric {
 	char tenant[MMQ_JOURNAL_TEXT], model[MMQ_JOURNAL_TEXT];
 	uint64_t codes[MMQ_CODE_COUNT];
 	struct mmq_core_histogram queue, service;
+	uint64_t depth;                      /* how many wait; as of the last mmq_core_depths() */
 };
 const struct mmq_core_metric *mmq_core_metric(const struct mmq_core *core, uint32_t index);  /* NULL past the end */
+void mmq_core_depths(struct mmq_core *core);                             /* count them anew */
 const struct mmq_core_histogram *mmq_core_journal_times(const struct mmq_core *core);        /* from a command to its completion */
 
 uint64_t mmq_core_bytes(const struct mmq_core *core);                   /* of bodies in memory: what status says, for each turn of the shell */
 void mmq_core_status(const struct mmq_core *core, struct mmq_core_status *status_out);
 /* Workers by index from 0; false past the end. */
 bool mmq_core_worker(const struct mmq_core *core, uint32_t index, struct mmq_core_worker_status *worker_out);
+
+/* Crashes of workers by name, since the start; NULL past the end. */
+struct mmq_core_crash { char name[MMQ_WORKER_NAME_MAX]; enum mmq_worker_kind kind; uint64_t crashes; int64_t last_us; };
+const struct mmq_core_crash *mmq_core_crash(const struct mmq_core *core, uint32_t index);
+/* Versions with strikes, one per call; a cursor begins as zeroes. */
+struct mmq_core_bad_version { const char *tenant, *model; uint32_t version, strikes; bool is_disabled; };
+struct mmq_core_bad_cursor { size_t slot, at; };
+bool mmq_core_bad_version(const struct mmq_core *core, struct mmq_core_bad_cursor *cursor, struct mmq_core_bad_version *bad_out);
+
 const struct mmq_core_limits *mmq_core_limits(const struct mmq_core *core);
 const char *mmq_job_state_name(enum mmq_journal_state state);            /* "queued", "running", "done", "failed", "cancelled" */
 

@@ -14,7 +14,7 @@
 #include "util/mem.h"
 
 enum { US_PER_MS = 1000, FETCHES_MAX = 64, PAUSE_US = 100000, QUANTUM_US = 1000, JOURNAL_RETRY_US = 500000, UNSENT_US = 5000,
-	MARK_US = 1000000, MARKS_MAX = 256, PRUNE_US = 600000000, EST_UNKNOWN_US = 50, EXPIRED_COUNT = 256, IDLE_LANES_MAX = 2048, WARM_US = 5000000, CRASHES_US = 60000000 };
+	MARK_US = 1000000, MARKS_MAX = 256, PRUNE_US = 60000000, PRUNE_AGAIN_US = 50000, EST_UNKNOWN_US = 50, EXPIRED_COUNT = 256, IDLE_LANES_MAX = 2048, WARM_US = 5000000, CRASHES_US = 60000000 };
 
 enum timer_kind { TIMER_REQUEST, TIMER_WORKER, TIMER_WAITER, TIMER_ADOPTION, TIMER_MARK, TIMER_PRUNE, TIMER_EXPIRED, TIMER_LANE, TIMER_WARMING };
 
@@ -107,7 +107,7 @@ struct core_lane {
 	enum mmq_work_kind kind;
 	uint8_t priority;
 	uint32_t version;
-	uint32_t requests, heads;           /* requests that name it; durable ones among those waiting */
+	uint32_t requests, heads, depth;    /* requests that name it; durable ones among those waiting; all that wait */
 	bool backlog, reading, busy;        /* more in the journal; a read is under way; STORE: one is leased */
 	bool is_first_read;                 /* that read is the first one after a start */
 	uint64_t last_seq;                  /* the largest seq taken into memory */
@@ -121,7 +121,8 @@ struct core_worker {
 	uint64_t route;
 	uint8_t session[16];
 	enum mmq_worker_kind kind;
-	char build[64];
+	char name[MMQ_WORKER_NAME_MAX], build[64];
+	struct mmq_work_usage usage;
 	uint64_t pid, rows, items;
 	uint32_t window[MMQ_WORK_KINDS], held[MMQ_WORK_KINDS], held_all;
 	int64_t load_us, heard_us, blocked_us;
@@ -235,6 +236,8 @@ struct mmq_core {
 	struct mmq_core_metric **metrics;
 	uint32_t metrics_count;
 	struct mmq_core_histogram journal_times;
+	struct mmq_core_crash *crashes;
+	uint32_t crashes_count;
 	struct core_client *free_clients;
 	void **blocks;                      /* of pooled memory */
 	size_t blocks_count;
@@ -399,6 +402,10 @@ bool core_version_is_disabled(const struct mmq_core *core, const char *tenant, c
 void core_observe(struct mmq_core_histogram *histogram, int64_t us);
 struct mmq_core_metric *core_metric(struct mmq_core *core, const struct core_request *request);
 void core_metrics_fini(struct mmq_core *core);
+
+/* crashes.c */
+void core_crash_count(struct mmq_core *core, const struct core_worker *worker);
+void core_crashes_fini(struct mmq_core *core);
 
 /* warm.c */
 bool core_warm(struct mmq_core *core, uint64_t route, const struct core_lease *lease, uint32_t above);   /* true: the grant waits */

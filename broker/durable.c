@@ -290,7 +290,11 @@ command_done(struct mmq_core *core, struct core_pending *pending, struct mmq_jou
 	case P_OUTCOME: core_outcome_written(core, pending->request, event->status, event->result_seq); break;
 	case P_DEAD: core_dead_done(core, pending, event); break;
 	case P_GRANT: core_granted(core, pending, event); break;
-	default: break; /* a lost strike, lease or prune is made good by the next one */
+	case P_PRUNE:
+		if (event->number >= MMQ_PRUNE_ROWS_MAX) /* more may be due: soon again, but not at the cost of what comes meanwhile */
+			core_heap_set(&core->timers, &core->prune, core->now_us + PRUNE_AGAIN_US);
+		break;
+	default: break; /* a lost strike or lease is made good by the next one */
 	}
 }
 

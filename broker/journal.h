@@ -18,6 +18,7 @@
 #include "util/err.h"
 
 enum {
+	MMQ_PRUNE_ROWS_MAX = 1000,
 	MMQ_JOURNAL_TEXT = 65,       /* tenant and model: at most 64 bytes and NUL */
 	MMQ_JOURNAL_ID_MAX = 64,
 	MMQ_JOURNAL_MESSAGE = 256,
@@ -42,8 +43,13 @@ enum mmq_journal_verb {
 	                   ENDED: it is none; MISSING */
 	MMQ_FORGET,     /* seq, strikes: a dead letter goes with body and answer. ENDED, MISSING as above */
 	MMQ_META,       /* key, value (text): small settings, replaced */
-	MMQ_PRUNE,      /* before_ms, limit: forget ended rows whose end is older; number = how many went. Grants stay */
+	MMQ_PRUNE,      /* what (enum mmq_journal_kept), wall_ms, bytes_max, limit: forget ended rows that ended before wall_ms, then the oldest of the
+	                   rest until what is kept of them is at most bytes_max (0: no such limit); number = how many went. Grants stay */
 };
+
+/* What ended rows are kept as: dead letters (failed, INTERNAL, struck) are counted and forgotten apart from results. */
+enum mmq_journal_kept { MMQ_KEPT_RESULTS, MMQ_KEPT_DEAD, MMQ_KEPT_KINDS };
+enum { MMQ_KEPT_ROW_BYTES = 512 };  /* what a row is counted as, its answer and its body apart */
 
 enum mmq_journal_status {
 	MMQ_JOURNAL_OK,
@@ -93,8 +99,9 @@ struct mmq_journal_command {
 	struct mmq_journal_row row;          /* the columns named at the verb; row.seq names the row; row.attempt, row.strikes, row.lease_* */
 	const struct mmq_body *body;         /* PUT: the request. OUTCOME: the answer, NULL: code and message say all. Borrowed until completed */
 	int64_t wall_ms;                     /* LEASE: started. OUTCOME, CANCEL: ended. PRUNE: before */
-	uint8_t what;                        /* GRANT: enum mmq_grant_kind */
-	uint32_t number;                     /* GRANT: above. PRUNE: limit */
+	uint8_t what;                        /* GRANT: enum mmq_grant_kind. PRUNE: enum mmq_journal_kept */
+	uint32_t number;                     /* GRANT: above. PRUNE: limit, at most MMQ_PRUNE_ROWS_MAX */
+	uint64_t bytes_max;                  /* PRUNE */
 	char key[32], value[96];             /* META */
 };
 

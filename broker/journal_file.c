@@ -8,6 +8,54 @@
 #include <sys/file.h>
 #include <sys/vfs.h>
 
+/* Of a setting. */
+static int64_t
+sum_pair(const char *key, const void *value, size_t size)
+{
+	const int64_t input[] = { journal_sum(key, strlen(key)), journal_sum(value, size) };
+
+	return journal_sum(input, sizeof(input));
+}
+
+int
+journal_setting_put(struct journal_db *db, const char *key, const void *value, size_t size)
+{
+	sqlite3_stmt *statement;
+	int code = journal_statement(db, JS_SETTING_PUT, &statement);
+
+	if (code != SQLITE_OK)
+		return code;
+	sqlite3_bind_text(statement, 1, key, -1, SQLITE_TRANSIENT);
+	sqlite3_bind_blob(statement, 2, value, (int)size, SQLITE_TRANSIENT);
+	sqlite3_bind_int64(statement, 3, sum_pair(key, value, size));
+	code = sqlite3_step(statement);
+	sqlite3_reset(statement);
+	return code == SQLITE_DONE ? SQLITE_OK : code;
+}
+
+int
+journal_setting_get(struct journal_db *db, const char *key, void *value_out, size_t capacity, size_t *size_out)
+{
+	sqlite3_stmt *statement;
+	int code = journal_statement(db, JS_SETTING_GET, &statement);
+
+	*size_out = 0;
+	if (code != SQLITE_OK)
+		return code;
+	sqlite3_bind_text(statement, 1, key, -1, SQLITE_TRANSIENT);
+	code = sqlite3_step(statement);
+	if (code == SQLITE_ROW) {
+		const void *value = sqlite3_column_blob(statement, 0);
+		size_t size = (size_t)sqlite3_column_bytes(statement, 0);
+		bool is_whole = sum_pair(key, value, size) == sqlite3_column_int64(statement, 1) && size <= capacity;
+		code = is_whole ? SQLITE_OK : SQLITE_CORRUPT;
+		*size_out = is_whole ? size : 0;
+		memcpy(value_out, size > 0 ? value : "", *size_out);
+	}
+	sqlite3_reset(statement);
+	return code == SQLITE_DONE ? SQLITE_OK : code;
+}
+
 static int
 refuse_network(int fd, const char *path, struct mmq_err *err)
 {
@@ -53,7 +101,6 @@ read_int(struct journal_db *db, const char *pragma, int *value_out)
 	return code;
 }
 
-/* Make the tables of a new file, or check that an old one is ours and not newer. */
 /* An index that older files lack; it holds dead letters only. */
 static int
 index_add(sqlite3 *db)
@@ -61,6 +108,28 @@ index_add(sqlite3 *db)
 	return sqlite3_exec(db, "CREATE INDEX IF NOT EXISTS request_dead ON request (tenant, seq) WHERE state = 3 AND strikes > 0", NULL, NULL, NULL);
 }
 
+/* Bytes of ended rows as they were counted; a file that was never counted is counted here, once. */
+static int
+kept_load(struct journal_db *db)
+{
+	static const char count[] = "SELECT (state = 3 AND strikes > 0 AND code = 'INTERNAL'), ifnull(sum(512 + "
+	    "ifnull((SELECT length(bytes) + ifnull(length(payload), 0) FROM answer WHERE answer.seq = request.seq), 0) + "
+	    "ifnull((SELECT length(bytes) + ifnull(length(payload), 0) FROM body WHERE body.seq = request.seq), 0)), 0) "
+	    "FROM request WHERE state <> 0 GROUP BY 1";
+	sqlite3_stmt *statement;
+	size_t size;
+	int code = journal_setting_get(db, "kept", db->kept, sizeof(db->kept), &size);
+
+	if (code != SQLITE_OK || size == sizeof(db->kept))
+		return code;
+	code = sqlite3_prepare_v2(db->db, count, -1, &statement, NULL);
+	while (code == SQLITE_OK && sqlite3_step(statement) == SQLITE_ROW)
+		db->kept[sqlite3_column_int(statement, 0) != 0] = (uint64_t)sqlite3_column_int64(statement, 1);
+	sqlite3_finalize(statement);
+	return code == SQLITE_OK ? journal_setting_put(db, "kept", db->kept, sizeof(db->kept)) : code;
+}
+
+/* Make the tables of a new file, or check that an old one is ours and not newer. */
 int
 journal_file_format(struct journal_db *db, const struct mmq_journal_options *options, struct mmq_err *err)
 {
@@ -101,7 +170,7 @@ journal_file_start(struct journal_db *db, const char *path, struct mmq_journal_i
 	if (journal_setting_get(db, "id", info->id, sizeof(info->id), &id_size) != SQLITE_OK || id_size != sizeof(info->id) ||
 	    journal_setting_get(db, "fingerprint_key", info->fingerprint_key, sizeof(info->fingerprint_key), &key_size) != SQLITE_OK ||
 	    key_size != sizeof(info->fingerprint_key) || journal_setting_get(db, "next", &db->next, sizeof(db->next), &next_size) != SQLITE_OK ||
-	    next_size != sizeof(db->next) || journal_setting_get(db, "start", &info->start, sizeof(info->start), &start_size) != SQLITE_OK)
+	    next_size != sizeof(db->next) || kept_load(db) != SQLITE_OK || journal_setting_get(db, "start", &info->start, sizeof(info->start), &start_size) != SQLITE_OK)
 		return mmq_err_set(err, MMQ_DATA_LOSS, "journal '%s': its settings are damaged", path);
 	info->start++;
 	if (journal_setting_put(db, "start", &info->start, sizeof(info->start)) != SQLITE_OK)

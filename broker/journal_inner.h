@@ -12,7 +12,7 @@ enum { JOURNAL_FORMAT = 1, JOURNAL_APPLICATION = 0x4d4d514a };   /* "MMQJ" */
 
 enum journal_statement {
 	JS_PUT, JS_FIND_SEQ, JS_FIND_ID, JS_FIND_JOB, JS_CHANGE, JS_BODY_PUT, JS_BODY_GET, JS_BODY_DELETE, JS_ANSWER_PUT, JS_ANSWER_GET,
-	JS_ANSWER_DELETE, JS_GRANT_JOB, JS_GRANT_MAX, JS_GRANT_PUT, JS_SETTING_PUT, JS_SETTING_GET, JS_PRUNE_FIND,
+	JS_ANSWER_DELETE, JS_GRANT_JOB, JS_GRANT_MAX, JS_GRANT_PUT, JS_SETTING_PUT, JS_SETTING_GET, JS_PRUNE_FIND, JS_PRUNE_DEAD, JS_SIZE,
 	JS_PRUNE, JS_LANES, JS_HEADS, JS_LIST, JS_DEAD, JS_EXPIRED, JS_EXPIRED_NEXT, JS_RESULTS, JS_RESULTS_OLDEST, JS_BEGIN, JS_COMMIT, JS_ROLLBACK,
 	JS_SAVE, JS_SAVE_BACK, JS_SAVE_RELEASE, JOURNAL_STATEMENTS
 };
@@ -21,6 +21,7 @@ struct journal_db {
 	sqlite3 *db;
 	sqlite3_stmt *statements[JOURNAL_STATEMENTS];   /* prepared when first used */
 	uint64_t next;                                  /* the next seq or result_seq */
+	uint64_t kept[MMQ_KEPT_KINDS];                  /* bytes of ended rows, see MMQ_KEPT_ROW_BYTES */
 	uint64_t damaged;
 	char why[MMQ_JOURNAL_MESSAGE];                  /* of the last damage */
 };
@@ -30,6 +31,10 @@ struct journal_db {
 int journal_file_lock(const char *path, int *lock_fd_out, struct mmq_err *err);
 int journal_file_format(struct journal_db *db, const struct mmq_journal_options *options, struct mmq_err *err);
 int journal_file_start(struct journal_db *db, const char *path, struct mmq_journal_info *info, struct mmq_err *err);
+
+/* Settings: the journal's own and, as "meta.<key>", those of META. get: the size, 0 for none; SQLITE_CORRUPT when damaged. */
+int journal_setting_put(struct journal_db *db, const char *key, const void *value, size_t size);
+int journal_setting_get(struct journal_db *db, const char *key, void *value_out, size_t capacity, size_t *size_out);
 
 /* journal_rows.c */
 int journal_create(struct journal_db *db);                                     /* tables of a new file; an SQLite code */
@@ -43,16 +48,13 @@ bool journal_take_row(struct journal_db *db, sqlite3_stmt *statement, struct mmq
 /* A body or an answer of a row. SQLITE_OK with *body_out NULL: there is none. SQLITE_CORRUPT: damaged. */
 int journal_put_body(struct journal_db *db, enum journal_statement which, uint64_t seq, const struct mmq_body *body);
 int journal_get_body(struct journal_db *db, enum journal_statement which, uint64_t seq, struct mmq_body **body_out);
-int64_t journal_sum_pair(const char *key, const void *value, size_t size);    /* of a setting */
+int64_t journal_sum(const void *bytes, size_t size);                            /* what all checksums are made of */
 int64_t journal_sum_grant(const struct mmq_journal_row *row, uint8_t what, uint32_t number); /* row: tenant, model, job */
 struct mmq_body *journal_body_new(const void *bytes, size_t size, const void *payload, size_t payload_size);
 bool journal_is_dead(const struct mmq_journal_row *row, uint32_t strikes);       /* an end by that many strikes */
+enum mmq_journal_kept journal_kept_as(const struct mmq_journal_row *row);       /* of an ended row */
 void journal_revive(struct mmq_journal_row *row);                               /* the columns of a row that is queued again */
 void journal_release(struct mmq_journal_event *event);                        /* both journals' release */
-
-/* Settings: the journal's own and, as "meta.<key>", those of META. get: the size, 0 for none; SQLITE_CORRUPT when damaged. */
-int journal_setting_put(struct journal_db *db, const char *key, const void *value, size_t size);
-int journal_setting_get(struct journal_db *db, const char *key, void *value_out, size_t capacity, size_t *size_out);
 
 /* journal_write.c: apply one command; its status, numbers and found row go to event. An SQLite code other than SQLITE_OK and
  * SQLITE_CONSTRAINT ends the transaction. */

@@ -155,21 +155,33 @@ meta(struct mmq_journal *journal, const struct mmq_journal_command *command)
 	memcpy(journal->settings[at].value, command->value, sizeof(command->value));
 }
 
+static uint64_t
+kept_size(const struct mmq_journal_row *row)
+{
+	return MMQ_KEPT_ROW_BYTES + (row->answer != NULL ? row->answer->size + row->answer->payload_size : 0) +
+	    (row->body != NULL ? row->body->size + row->body->payload_size : 0);
+}
+
 /* Oldest ends first, as on disk. Rows are few here: one pass per row that goes. */
 static void
 prune(struct mmq_journal *journal, const struct mmq_journal_command *command, struct mmq_journal_event *event)
 {
-	for (; event->number < command->number; event->number++) {
+	while (event->number < command->number && event->number < MMQ_PRUNE_ROWS_MAX) {
 		size_t oldest = journal->rows_count;
+		uint64_t kept = 0;
 		for (size_t i = 0; i < journal->rows_count; i++) {
 			const struct mmq_journal_row *row = journal->rows[i];
-			if (row->state != MMQ_JOB_QUEUED && row->ended_ms < command->wall_ms &&
-			    (oldest == journal->rows_count || row->ended_ms < journal->rows[oldest]->ended_ms))
+			if (row->state == MMQ_JOB_QUEUED || journal_kept_as(row) != (enum mmq_journal_kept)command->what)
+				continue;
+			kept += kept_size(row);
+			if (oldest == journal->rows_count || row->ended_ms < journal->rows[oldest]->ended_ms)
 				oldest = i;
 		}
-		if (oldest == journal->rows_count)
+		if (oldest == journal->rows_count ||
+		    (journal->rows[oldest]->ended_ms >= command->wall_ms && (command->bytes_max == 0 || kept <= command->bytes_max)))
 			return;
 		row_drop(journal, oldest);
+		event->number++;
 	}
 }
 

@@ -74,7 +74,12 @@ static const char *const statements[JOURNAL_STATEMENTS] = {
 	[JS_GRANT_PUT] = "INSERT INTO grants (tenant, model, what, job, number, sum) VALUES (?, ?, ?, ?, ?, ?)",
 	[JS_SETTING_PUT] = "INSERT INTO setting (key, value, sum) VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value, sum = excluded.sum",
 	[JS_SETTING_GET] = "SELECT value, sum FROM setting WHERE key = ?",
-	[JS_PRUNE_FIND] = "SELECT seq FROM request WHERE state <> 0 AND ended_ms < ? ORDER BY ended_ms LIMIT ?",
+	[JS_PRUNE_FIND] = "SELECT seq FROM request WHERE state <> 0 AND ended_ms < ? AND NOT (state = 3 AND strikes > 0 AND code = 'INTERNAL') "
+	    "ORDER BY ended_ms LIMIT ?",
+	[JS_PRUNE_DEAD] = "SELECT seq FROM request INDEXED BY request_dead WHERE state = 3 AND strikes > 0 AND code = 'INTERNAL' AND ended_ms < ? "
+	    "ORDER BY ended_ms LIMIT ?",
+	[JS_SIZE] = "SELECT (SELECT length(bytes) + ifnull(length(payload), 0) FROM answer WHERE seq = ?1), "
+	    "(SELECT length(bytes) + ifnull(length(payload), 0) FROM body WHERE seq = ?1)",
 	[JS_PRUNE] = "DELETE FROM request WHERE seq = ?",
 	[JS_LANES] = "SELECT tenant, kind, priority, model, version, count(*), min(seq) FROM request WHERE state = 0 "
 	    "GROUP BY tenant, kind, priority, model, version LIMIT ? OFFSET ?",
@@ -168,8 +173,8 @@ journal_run(struct journal_db *db, enum journal_statement which)
 
 static const uint8_t sum_key[crypto_shorthash_KEYBYTES] = "modelmq journal";   /* fixed: against accidents, not attackers */
 
-static int64_t
-sum_of(const void *bytes, size_t size)
+int64_t
+journal_sum(const void *bytes, size_t size)
 {
 	uint8_t hash[crypto_shorthash_BYTES];
 	int64_t sum;
@@ -258,7 +263,7 @@ row_sum(const struct mmq_journal_row *row)
 		used += size;
 	}
 	assert(used <= sizeof(input));
-	return sum_of(input, used);
+	return journal_sum(input, used);
 }
 
 static void
@@ -362,9 +367,9 @@ journal_body_new(const void *bytes, size_t size, const void *payload, size_t pay
 static int64_t
 body_sum(bool is_answer, uint64_t seq, const void *bytes, size_t size, const void *payload, size_t payload_size)
 {
-	const uint64_t input[] = { is_answer, seq, size, (uint64_t)sum_of(bytes, size), payload_size, (uint64_t)sum_of(payload, payload_size) };
+	const uint64_t input[] = { is_answer, seq, size, (uint64_t)journal_sum(bytes, size), payload_size, (uint64_t)journal_sum(payload, payload_size) };
 
-	return sum_of(input, sizeof(input));
+	return journal_sum(input, sizeof(input));
 }
 
 int
@@ -416,57 +421,10 @@ journal_get_body(struct journal_db *db, enum journal_statement which, uint64_t s
 int64_t
 journal_sum_grant(const struct mmq_journal_row *row, uint8_t what, uint32_t number)
 {
-	const int64_t input[] = { sum_of(row->tenant, strlen(row->tenant)), sum_of(row->model, strlen(row->model)), what, number,
-		sum_of(row->job, sizeof(row->job)) };
+	const int64_t input[] = { journal_sum(row->tenant, strlen(row->tenant)), journal_sum(row->model, strlen(row->model)), what, number,
+		journal_sum(row->job, sizeof(row->job)) };
 
-	return sum_of(input, sizeof(input));
-}
-
-int64_t
-journal_sum_pair(const char *key, const void *value, size_t size)
-{
-	const int64_t input[] = { sum_of(key, strlen(key)), sum_of(value, size) };
-
-	return sum_of(input, sizeof(input));
-}
-
-int
-journal_setting_put(struct journal_db *db, const char *key, const void *value, size_t size)
-{
-	sqlite3_stmt *statement;
-	int code = journal_statement(db, JS_SETTING_PUT, &statement);
-
-	if (code != SQLITE_OK)
-		return code;
-	sqlite3_bind_text(statement, 1, key, -1, SQLITE_TRANSIENT);
-	sqlite3_bind_blob(statement, 2, value, (int)size, SQLITE_TRANSIENT);
-	sqlite3_bind_int64(statement, 3, journal_sum_pair(key, value, size));
-	code = sqlite3_step(statement);
-	sqlite3_reset(statement);
-	return code == SQLITE_DONE ? SQLITE_OK : code;
-}
-
-int
-journal_setting_get(struct journal_db *db, const char *key, void *value_out, size_t capacity, size_t *size_out)
-{
-	sqlite3_stmt *statement;
-	int code = journal_statement(db, JS_SETTING_GET, &statement);
-
-	*size_out = 0;
-	if (code != SQLITE_OK)
-		return code;
-	sqlite3_bind_text(statement, 1, key, -1, SQLITE_TRANSIENT);
-	code = sqlite3_step(statement);
-	if (code == SQLITE_ROW) {
-		const void *value = sqlite3_column_blob(statement, 0);
-		size_t size = (size_t)sqlite3_column_bytes(statement, 0);
-		bool is_whole = journal_sum_pair(key, value, size) == sqlite3_column_int64(statement, 1) && size <= capacity;
-		code = is_whole ? SQLITE_OK : SQLITE_CORRUPT;
-		*size_out = is_whole ? size : 0;
-		memcpy(value_out, size > 0 ? value : "", *size_out);
-	}
-	sqlite3_reset(statement);
-	return code == SQLITE_DONE ? SQLITE_OK : code;
+	return journal_sum(input, sizeof(input));
 }
 
 static void
@@ -499,6 +457,12 @@ bool
 journal_is_dead(const struct mmq_journal_row *row, uint32_t strikes)
 {
 	return row->state == MMQ_JOB_FAILED && row->code == MMQ_INTERNAL && row->strikes > 0 && row->strikes >= strikes;
+}
+
+enum mmq_journal_kept
+journal_kept_as(const struct mmq_journal_row *row)
+{
+	return journal_is_dead(row, 1) ? MMQ_KEPT_DEAD : MMQ_KEPT_RESULTS;
 }
 
 void

@@ -117,7 +117,7 @@ static int
 try_commit(struct mmq_journal *journal, const struct task *first, size_t count, struct mmq_journal_event *events, bool refuse_puts)
 {
 	struct journal_db *db = &journal->db;
-	uint64_t next = db->next;
+	const struct { uint64_t next, kept[MMQ_KEPT_KINDS]; } was = { db->next, { db->kept[0], db->kept[1] } };
 	size_t at = 0;
 	int code = journal_run(db, JS_BEGIN);
 
@@ -138,8 +138,10 @@ try_commit(struct mmq_journal *journal, const struct task *first, size_t count, 
 			}
 		}
 	}
-	if (code == SQLITE_OK && db->next != next)
+	if (code == SQLITE_OK && db->next != was.next)
 		code = journal_setting_put(db, "next", &db->next, sizeof(db->next));
+	if (code == SQLITE_OK && memcmp(db->kept, was.kept, sizeof(db->kept)) != 0)
+		code = journal_setting_put(db, "kept", db->kept, sizeof(db->kept));
 	if (code == SQLITE_OK)
 		code = journal_run(db, JS_COMMIT);
 	if (code == SQLITE_OK)
@@ -148,7 +150,8 @@ try_commit(struct mmq_journal *journal, const struct task *first, size_t count, 
 		break_journal(journal, code);
 	if (sqlite3_get_autocommit(db->db) == 0)
 		journal_run(db, JS_ROLLBACK);
-	db->next = next;
+	db->next = was.next;
+	memcpy(db->kept, was.kept, sizeof(db->kept));
 	for (size_t i = 0; i < at; i++)
 		journal_release(&events[i]);
 	return code;

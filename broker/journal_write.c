@@ -189,7 +189,32 @@ end(struct journal_db *db, const struct mmq_journal_command *command, struct mmq
 	if ((code = savepoint_end(db, code)) != SQLITE_OK)
 		return code;
 	event->result_seq = db->next++;
+	db->kept[journal_kept_as(&row)] += MMQ_KEPT_ROW_BYTES + (command->body != NULL ? command->body->size + command->body->payload_size : 0) +
+	    (row.keep || command->row.keep ? row.body_size + row.payload_size : 0);
 	return SQLITE_OK;
+}
+
+/* What an ended row was counted as when it ended. */
+static int
+kept_size(struct journal_db *db, uint64_t seq, uint64_t *bytes_out)
+{
+	sqlite3_stmt *statement;
+	int code = journal_statement(db, JS_SIZE, &statement);
+
+	*bytes_out = MMQ_KEPT_ROW_BYTES;
+	if (code != SQLITE_OK)
+		return code;
+	sqlite3_bind_int64(statement, 1, (int64_t)seq);
+	if ((code = sqlite3_step(statement)) == SQLITE_ROW)
+		*bytes_out += (uint64_t)sqlite3_column_int64(statement, 0) + (uint64_t)sqlite3_column_int64(statement, 1);
+	sqlite3_reset(statement);
+	return code == SQLITE_ROW ? SQLITE_OK : code;
+}
+
+static void
+kept_less(struct journal_db *db, enum mmq_journal_kept as, uint64_t bytes)
+{
+	db->kept[as] -= bytes < db->kept[as] ? bytes : db->kept[as];
 }
 
 /* REVIVE and FORGET: what an operator does with a dead letter. */
@@ -199,6 +224,7 @@ dead(struct journal_db *db, const struct mmq_journal_command *command, struct mm
 	static const enum journal_statement all[] = { JS_ANSWER_DELETE, JS_BODY_DELETE, JS_PRUNE };
 	struct mmq_journal_row row;
 	bool usable, revive = command->verb == MMQ_REVIVE;
+	uint64_t bytes;
 	int code = load(db, command->row.seq, &row, event, &usable);
 
 	event->seq = command->row.seq;
@@ -209,13 +235,15 @@ dead(struct journal_db *db, const struct mmq_journal_command *command, struct mm
 		return SQLITE_OK;
 	}
 	journal_revive(&row);
-	if ((code = journal_run(db, JS_SAVE)) != SQLITE_OK)
+	if ((code = kept_size(db, row.seq, &bytes)) != SQLITE_OK || (code = journal_run(db, JS_SAVE)) != SQLITE_OK)
 		return code;
 	if (revive)
 		code = change(db, &row);
 	for (size_t i = 0; i < (revive ? 1 : 3) && code == SQLITE_OK; i++)
 		code = run_for(db, all[i], row.seq);
-	return savepoint_end(db, code);
+	if ((code = savepoint_end(db, code)) == SQLITE_OK)
+		kept_less(db, MMQ_KEPT_DEAD, bytes);
+	return code;
 }
 
 /* The highest granted number of (tenant, model, what), or of this job alone; 0 for none. SQLITE_CORRUPT: damaged. */
@@ -282,32 +310,45 @@ meta(struct journal_db *db, const struct mmq_journal_command *command)
 	return journal_setting_put(db, key, command->value, strnlen(command->value, sizeof(command->value)));
 }
 
+/* Forget rows that ended before before_ms, the oldest first, as long as more than bytes_max (0: or not) is kept. */
 static int
-prune(struct journal_db *db, const struct mmq_journal_command *command, struct mmq_journal_event *event)
+forget(struct journal_db *db, const struct mmq_journal_command *command, int64_t before_ms, uint64_t bytes_max, struct mmq_journal_event *event)
 {
+	static const enum journal_statement all[] = { JS_PRUNE, JS_BODY_DELETE, JS_ANSWER_DELETE };
+	enum mmq_journal_kept as = command->what == MMQ_KEPT_DEAD ? MMQ_KEPT_DEAD : MMQ_KEPT_RESULTS;
+	uint32_t count = 0, limit = command->number < MMQ_PRUNE_ROWS_MAX ? command->number : MMQ_PRUNE_ROWS_MAX;
+	uint64_t seqs[MMQ_PRUNE_ROWS_MAX], bytes;
 	sqlite3_stmt *statement;
-	uint32_t count = 0, limit = command->number < 1000 ? command->number : 1000;
-	uint64_t seqs[1000];
-	int code = journal_statement(db, JS_PRUNE_FIND, &statement);
+	int code = journal_statement(db, as == MMQ_KEPT_DEAD ? JS_PRUNE_DEAD : JS_PRUNE_FIND, &statement);
 
 	if (code != SQLITE_OK)
 		return code;
-	sqlite3_bind_int64(statement, 1, command->wall_ms);
-	sqlite3_bind_int64(statement, 2, limit);
-	while (count < limit && (code = sqlite3_step(statement)) == SQLITE_ROW)
+	sqlite3_bind_int64(statement, 1, before_ms);
+	sqlite3_bind_int64(statement, 2, limit - event->number);
+	while (event->number + count < limit && (code = sqlite3_step(statement)) == SQLITE_ROW)
 		seqs[count++] = (uint64_t)sqlite3_column_int64(statement, 0);
 	sqlite3_reset(statement);
-	if (code != SQLITE_ROW && code != SQLITE_DONE && code != SQLITE_OK)
-		return code;
-	if ((code = journal_run(db, JS_SAVE)) != SQLITE_OK)
-		return code;
-	for (uint32_t i = 0; i < count && code == SQLITE_OK; i++) {
-		const enum journal_statement all[] = { JS_PRUNE, JS_BODY_DELETE, JS_ANSWER_DELETE };
+	if (code == SQLITE_ROW || code == SQLITE_DONE)
+		code = SQLITE_OK;
+	for (uint32_t i = 0; i < count && code == SQLITE_OK && (bytes_max == 0 || db->kept[as] > bytes_max); i++) {
+		code = kept_size(db, seqs[i], &bytes);
 		for (size_t k = 0; k < 3 && code == SQLITE_OK; k++)
 			code = run_for(db, all[k], seqs[i]);
+		kept_less(db, as, bytes);
+		event->number++;
 	}
-	event->number = count;
-	return savepoint_end(db, code);
+	return code;
+}
+
+/* An error here ends the transaction, which sets the counts right. */
+static int
+prune(struct journal_db *db, const struct mmq_journal_command *command, struct mmq_journal_event *event)
+{
+	int code = forget(db, command, command->wall_ms, 0, event);
+
+	if (code == SQLITE_OK && command->bytes_max > 0)
+		code = forget(db, command, INT64_MAX, command->bytes_max, event);
+	return code;
 }
 
 int

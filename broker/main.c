@@ -34,10 +34,13 @@ static const struct mmq_option options[] = {
 	{ "bytes-model-max", MMQ_OPTION_BYTES, AT(bytes_model_max), "160M", 1, INT64_C(1) << 40, MMQ_OPTION_RELOAD, "their bytes" },
 	{ "requests-priority-max", MMQ_OPTION_COUNT, AT(requests_priority_max), "80000", 1, 100000000, MMQ_OPTION_RELOAD, "requests of one priority held in memory" },
 	{ "bytes-priority-max", MMQ_OPTION_BYTES, AT(bytes_priority_max), "208M", 1, INT64_C(1) << 40, MMQ_OPTION_RELOAD, "their bytes" },
-	{ "durable-max", MMQ_OPTION_COUNT, AT(durable_max), "1000000", 1, 1000000000, MMQ_OPTION_RELOAD, "durable requests that have not ended" },
+	{ "durable-max", MMQ_OPTION_COUNT, AT(durable_max), "10000000", 1, 1000000000, MMQ_OPTION_RELOAD, "durable requests that have not ended" },
 	{ "disk-free-min", MMQ_OPTION_BYTES, AT(disk_free_min), "64M", 0, INT64_C(1) << 50, 0, "refuse durable work below this much free disk" },
 	{ "strikes-max", MMQ_OPTION_COUNT, AT(strikes_max), "3", 1, 100, MMQ_OPTION_RELOAD, "workers that a request may kill before it is given up" },
 	{ "retention-hours", MMQ_OPTION_COUNT, AT(retention_hours), "168", 1, 1000, MMQ_OPTION_RELOAD, "how long ended durable requests are kept" },
+	{ "retention-bytes", MMQ_OPTION_BYTES, AT(retention_bytes), "1G", 65536, INT64_C(1) << 50, MMQ_OPTION_RELOAD, "and how much of them, the newest" },
+	{ "dead-retention-hours", MMQ_OPTION_COUNT, AT(dead_retention_hours), "720", 1, 1000, MMQ_OPTION_RELOAD, "how long dead letters are kept" },
+	{ "dead-retention-bytes", MMQ_OPTION_BYTES, AT(dead_retention_bytes), "256M", 65536, INT64_C(1) << 50, MMQ_OPTION_RELOAD, "and how much of them, the newest" },
 	{ .name = NULL },
 };
 

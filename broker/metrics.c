@@ -69,6 +69,26 @@ mmq_core_journal_times(const struct mmq_core *core)
 	return &core->journal_times;
 }
 
+/* Lanes come and go; what is counted stays, so that a depth of nothing is said too. */
+void
+mmq_core_depths(struct mmq_core *core)
+{
+	for (uint32_t i = 0; i < core->metrics_count; i++)
+		core->metrics[i]->depth = 0;
+	for (int kind = 0; kind < MMQ_WORK_KINDS; kind++)
+		for (struct core_node *at = core->alone[kind].next; at != &core->alone[kind]; at = at->next)
+			core_metric(core, OF(struct core_request, node, at));
+	for (size_t i = 0; core->lanes.slots != NULL && i <= core->lanes.mask; i++) {
+		struct core_lane *lane = core->lanes.slots[i].value;
+		if (lane == NULL || lane->depth == 0)
+			continue;
+		if (lane->metric == NULL && !core_list_is_empty(&lane->waiting))
+			core_metric(core, OF(struct core_request, node, lane->waiting.next));
+		if (lane->metric != NULL)
+			lane->metric->depth += lane->depth;
+	}
+}
+
 void
 core_metrics_fini(struct mmq_core *core)
 {

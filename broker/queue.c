@@ -154,6 +154,7 @@ core_queue_push(struct mmq_core *core, struct core_request *request, bool front)
 
 	request->state = R_QUEUED;
 	core->waiting++;
+	lane->depth++;
 	if (request->durable)
 		lane->heads++;
 	request->alone = lane->kind != MMQ_WORK_TRAIN && (request->suspect || (lane->kind == MMQ_WORK_PREDICT && request->bytes > core->limits.alone_bytes));
@@ -174,6 +175,7 @@ core_queue_remove(struct mmq_core *core, struct core_request *request)
 
 	core_list_remove(&request->node);
 	core->waiting--;
+	lane->depth--;
 	if (request->durable)
 		lane->heads--;
 	if (first)

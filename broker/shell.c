@@ -64,6 +64,8 @@ limits_fill(const struct shell_options *options, struct mmq_core_limits *limits)
 		.heartbeat_ms = (uint32_t)options->heartbeat_ms, .lease_ms = (uint32_t)options->lease_ms, .adoption_ms = (uint32_t)options->adoption_ms,
 		.stall_ms = (uint32_t)options->stall_ms,
 		.strikes_max = (uint32_t)options->strikes_max, .retention_ms = (uint32_t)(options->retention_hours * 3600 * 1000),
+		.retention_bytes = (uint64_t)options->retention_bytes, .dead_retention_ms = (uint32_t)(options->dead_retention_hours * 3600 * 1000),
+		.dead_retention_bytes = (uint64_t)options->dead_retention_bytes,
 	};
 }
 

@@ -31,7 +31,8 @@ struct shell_options {
 	int64_t message_bytes_max, work_bytes_max, peers_max, io_threads;
 	int64_t outbox_bytes_max, outbox_bytes_each, outbox_ttl_ms, drain_ms;
 	int64_t heartbeat_ms, lease_ms, stall_ms, adoption_ms, requests_max, bytes_max, requests_tenant_max, bytes_tenant_max, requests_client_max,
-	    bytes_client_max, requests_model_max, bytes_model_max, requests_priority_max, bytes_priority_max, strikes_max, retention_hours, durable_max, disk_free_min;
+	    bytes_client_max, requests_model_max, bytes_model_max, requests_priority_max, bytes_priority_max, strikes_max, durable_max, disk_free_min,
+	    retention_hours, retention_bytes, dead_retention_hours, dead_retention_bytes;
 };
 
 /* Something that happened while actions were carried out; it becomes an event when they are done. */
@@ -114,7 +115,7 @@ struct mmq_head mmq_shell_head(const uint8_t *id, size_t size, bool is_binary); 
 unsigned mmq_shell_put_job(struct mmq_buf *out, const struct mmq_core_job *job);      /* keys and values; returns how many pairs */
 void mmq_shell_publish(struct shell *shell, const struct mmq_core_publish *publish);
 void mmq_shell_mark(struct shell *shell, const char *tenant, const struct mmq_core_mark *marks, size_t count);
-void mmq_shell_put_status(struct shell *shell, struct mmq_buf *out, const struct mmq_head *head);
+void mmq_shell_put_status(struct shell *shell, struct mmq_buf *out, const struct mmq_head *head, const char *tenant);
 
 /* shell_work.c */
 void mmq_shell_work_read(struct shell *shell);

@@ -147,7 +147,7 @@ put_results(struct shell *shell, struct mmq_buf *out, const struct mmq_head *hea
 }
 
 static void
-put_form(struct shell *shell, struct mmq_buf *out, const struct mmq_head *head, const struct mmq_core_answer *answer)
+put_form(struct shell *shell, struct mmq_buf *out, const struct mmq_head *head, const struct mmq_core_answer *answer, const char *tenant)
 {
 	struct mmq_head request;
 	size_t place;
@@ -201,7 +201,7 @@ put_form(struct shell *shell, struct mmq_buf *out, const struct mmq_head *head, 
 		mmq_put_bin(out, shell->run, sizeof shell->run);
 		break;
 	case MMQ_ANSWER_STATUS:
-		mmq_shell_put_status(shell, out, head);
+		mmq_shell_put_status(shell, out, head, tenant);
 		break;
 	}
 }
@@ -245,7 +245,7 @@ mmq_shell_answer(struct shell *shell, const struct mmq_core_answer *answer)
 		mmq_shell_body_send(answer->body, &frame, false);
 	} else {
 		mmq_buf_reset(&shell->out);
-		put_form(shell, &shell->out, &head, answer);
+		put_form(shell, &shell->out, &head, answer, route->tenant);
 		if (shell->out.failed) {
 			mmq_buf_reset(&shell->out);
 			mmq_err_set(&err, MMQ_RESOURCE_EXHAUSTED, "the answer is larger than %zu bytes; ask with a smaller limit", shell->out.bytes_max);

@@ -1,10 +1,11 @@
 /* shell_metrics.c: the numbers of core and shell as Prometheus reads them (text format 0.0.4). */
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "broker/shell.h"
 
-enum { TEXT_BYTES_MAX = 8 << 20 };
+enum { TEXT_BYTES_MAX = 8 << 20, VERSIONS_MAX = 100 };
 
 static void
 gauge(struct mmq_buf *out, const char *name, const char *help, double value)
@@ -55,6 +56,12 @@ put_metrics(struct shell *shell, struct mmq_buf *out)
 				mmq_buf_printf(out, "modelmq_outcomes_total{%scode=\"%s\"} %llu\n", labels, mmq_code_name((enum mmq_code)code),
 				    (unsigned long long)metric->codes[code]);
 	}
+	mmq_core_depths(shell->core);
+	mmq_buf_printf(out, "# HELP modelmq_queue_depth Requests in memory that wait.\n# TYPE modelmq_queue_depth gauge\n");
+	for (uint32_t i = 0; (metric = mmq_core_metric(shell->core, i)) != NULL; i++) {
+		labels_of(metric, labels);
+		mmq_buf_printf(out, "modelmq_queue_depth{%.*s} %llu\n", (int)strlen(labels) - 1, labels, (unsigned long long)metric->depth);
+	}
 	mmq_buf_printf(out, "# HELP modelmq_queue_seconds Time from acceptance to a worker.\n# TYPE modelmq_queue_seconds histogram\n");
 	for (uint32_t i = 0; (metric = mmq_core_metric(shell->core, i)) != NULL; i++) {
 		labels_of(metric, labels);
@@ -67,17 +74,62 @@ put_metrics(struct shell *shell, struct mmq_buf *out)
 	}
 }
 
+/* Every predictor has its own cache; trainers speak of one store, so the newest number is as good as any: the largest is taken. */
 static void
 put_workers(struct shell *shell, struct mmq_buf *out)
 {
-	unsigned counts[MMQ_WORKER_STORE + 1] = { 0 };
+	unsigned counts[MMQ_WORKER_KINDS] = { 0 };
+	struct mmq_work_usage cache = { 0 }, store = { 0 };
 	struct mmq_core_worker_status worker;
 
-	for (uint32_t i = 0; mmq_core_worker(shell->core, i, &worker); i++)
+	for (uint32_t i = 0; mmq_core_worker(shell->core, i, &worker); i++) {
 		counts[worker.kind]++;
+		if (worker.kind == MMQ_WORKER_PREDICTOR) {
+			cache.bytes += worker.usage.bytes;
+			cache.entries += worker.usage.entries;
+		} else if (worker.usage.bytes > store.bytes) {
+			store = worker.usage;
+		}
+	}
 	mmq_buf_printf(out, "# HELP modelmq_workers Connected workers.\n# TYPE modelmq_workers gauge\n");
-	for (int kind = 0; kind <= MMQ_WORKER_STORE; kind++)
+	for (int kind = MMQ_WORKER_NONE + 1; kind < MMQ_WORKER_KINDS; kind++)
 		mmq_buf_printf(out, "modelmq_workers{kind=\"%s\"} %u\n", mmq_worker_kind_name((enum mmq_worker_kind)kind), counts[kind]);
+	gauge(out, "cache_bytes", "Model files mapped by predictors, each counted as often as it is mapped.", (double)cache.bytes);
+	gauge(out, "cache_models", "Versions in the caches of predictors.", cache.entries);
+	gauge(out, "store_bytes", "Model files in the store.", (double)store.bytes);
+	gauge(out, "store_versions", "Versions in the store.", store.entries);
+}
+
+static void
+put_crashes(struct shell *shell, struct mmq_buf *out)
+{
+	const struct mmq_core_crash *crash;
+	struct mmq_core_bad_version bad;
+	struct mmq_core_bad_cursor cursor = { 0 };
+
+	mmq_buf_printf(out, "# HELP modelmq_worker_crashes_total Crashes by the name of the worker.\n# TYPE modelmq_worker_crashes_total counter\n");
+	for (uint32_t i = 0; (crash = mmq_core_crash(shell->core, i)) != NULL; i++)
+		mmq_buf_printf(out, "modelmq_worker_crashes_total{worker=\"%s\",kind=\"%s\"} %llu\n", crash->name, mmq_worker_kind_name(crash->kind),
+		    (unsigned long long)crash->crashes);
+	mmq_buf_printf(out, "# HELP modelmq_version_strikes Requests that ended a worker alone, by version.\n# TYPE modelmq_version_strikes gauge\n");
+	for (int i = 0; i < VERSIONS_MAX && mmq_core_bad_version(shell->core, &cursor, &bad); i++)
+		mmq_buf_printf(out, "modelmq_version_strikes{tenant=\"%s\",model=\"%s\",version=\"%u\"} %u\n", bad.tenant, bad.model, bad.version, bad.strikes);
+}
+
+/* What the journal takes on the disk, its log included. */
+static double
+journal_bytes(const struct shell *shell)
+{
+	static const char *const names[] = { "journal.db", "journal.db-wal" };
+	char path[4200];
+	struct stat st;
+	double bytes = 0;
+
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		snprintf(path, sizeof path, "%s/%s", shell->home.path, names[i]);
+		bytes += stat(path, &st) == 0 ? (double)st.st_size : 0;
+	}
+	return bytes;
 }
 
 void
@@ -102,7 +154,9 @@ mmq_shell_metrics_give(struct shell *shell)
 	gauge(&out, "models", "Models in the catalogue.", status.models);
 	gauge(&out, "connections", "Connections that wait for something.", shell->clients.used);
 	gauge(&out, "outbox_bytes", "Answers kept for clients that do not read.", (double)shell->clients.mail_bytes);
+	gauge(&out, "journal_bytes", "The journal on the disk.", journal_bytes(shell));
 	put_workers(shell, &out);
+	put_crashes(shell, &out);
 #define X(name) counter(&out, #name, status.counters.name);
 	MMQ_CORE_COUNTERS(X)
 #undef X

@@ -1,4 +1,6 @@
 /* shell_status.c: the answer to `status`: the core's numbers and the shell's own, in one map. */
+#include <string.h>
+
 #include "broker/shell.h"
 #include "mpack/writer.h"
 
@@ -26,14 +28,55 @@ put_workers(struct shell *shell, struct mmq_buf *out)
 	mmq_put_str(out, "workers");
 	place = mmq_put_array_begin(out);
 	while (mmq_core_worker(shell->core, count, &worker)) {
-		mmq_put_map(out, 7);
+		mmq_put_map(out, 10);
 		put_text(out, "kind", mmq_worker_kind_name(worker.kind));
+		put_text(out, "name", worker.name);
 		put_text(out, "build", worker.build);
 		put_text(out, "state", worker.state);
 		put_number(out, "pid", worker.pid);
 		put_number(out, "held", worker.held);
 		put_number(out, "rows", worker.rows);
 		put_number(out, "items", worker.items);
+		put_number(out, "bytes", worker.usage.bytes);
+		put_number(out, "entries", worker.usage.entries);
+		count++;
+	}
+	mmq_put_array_end(out, place, count);
+}
+
+/* Crashes by worker, strikes by version; versions of other tenants are not shown. */
+static void
+put_crashes(struct shell *shell, struct mmq_buf *out, const char *tenant)
+{
+	const struct mmq_core_crash *crash;
+	struct mmq_core_bad_version bad;
+	struct mmq_core_bad_cursor cursor = { 0 };
+	uint32_t count = 0;
+	size_t place;
+
+	mmq_put_str(out, "crashes");
+	mmq_put_map(out, 2);
+	mmq_put_str(out, "workers");
+	place = mmq_put_array_begin(out);
+	for (; (crash = mmq_core_crash(shell->core, count)) != NULL; count++) {
+		mmq_put_map(out, 4);
+		put_text(out, "name", crash->name);
+		put_text(out, "kind", mmq_worker_kind_name(crash->kind));
+		put_number(out, "crashes", crash->crashes);
+		put_number(out, "ago_ms", (uint64_t)(shell->now_us - crash->last_us) / 1000);
+	}
+	mmq_put_array_end(out, place, count);
+	mmq_put_str(out, "versions");
+	place = mmq_put_array_begin(out);
+	for (count = 0; mmq_core_bad_version(shell->core, &cursor, &bad);) {
+		if (strcmp(bad.tenant, tenant) != 0)
+			continue;
+		mmq_put_map(out, 4);
+		put_text(out, "model", bad.model);
+		put_number(out, "version", bad.version);
+		put_number(out, "strikes", bad.strikes);
+		mmq_put_str(out, "disabled");
+		mmq_put_bool(out, bad.is_disabled);
 		count++;
 	}
 	mmq_put_array_end(out, place, count);
@@ -61,7 +104,7 @@ put_counters(struct shell *shell, struct mmq_buf *out, const struct mmq_core_sta
 }
 
 void
-mmq_shell_put_status(struct shell *shell, struct mmq_buf *out, const struct mmq_head *head)
+mmq_shell_put_status(struct shell *shell, struct mmq_buf *out, const struct mmq_head *head, const char *tenant)
 {
 	const struct mmq_core_limits *limits = mmq_core_limits(shell->core);
 	struct mmq_core_status status;
@@ -71,7 +114,7 @@ mmq_shell_put_status(struct shell *shell, struct mmq_buf *out, const struct mmq_
 	mmq_core_status(shell->core, &status);
 	while (reasons < 8 && status.reasons[reasons] != NULL)
 		reasons++;
-	mmq_reply_begin(out, head, 11);
+	mmq_reply_begin(out, head, 12);
 	put_text(out, "version", MMQ_VERSION);
 	put_number(out, "protocol", MMQ_PROTOCOL_VERSION);
 	mmq_put_str(out, "run");
@@ -97,6 +140,7 @@ mmq_shell_put_status(struct shell *shell, struct mmq_buf *out, const struct mmq_
 	put_number(out, "damaged", shell->journal == NULL ? 0 : shell->ops->damaged(shell->journal));
 	mmq_job_id_format(shell->info.id, journal);
 	put_text(out, "id", journal);
+	put_crashes(shell, out, tenant);
 	put_counters(shell, out, &status);
 	mmq_put_str(out, "limits");
 	mmq_put_map(out, 15);

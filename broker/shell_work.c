@@ -77,6 +77,7 @@ hello_give(struct shell *shell, uint64_t route, const struct mmq_work_message *m
 
 	event.hello.kind = message->kind;
 	memcpy(event.hello.session, message->session, sizeof event.hello.session);
+	event.hello.name = message->name;
 	event.hello.build = message->build;
 	event.hello.pid = message->pid;
 	memcpy(event.hello.window, message->window, sizeof event.hello.window);
@@ -176,6 +177,7 @@ message_give(struct shell *shell, uint64_t route, const struct mmq_work_message 
 	case MMQ_WM_RETURN:
 		event.kind = message->type == MMQ_WM_RETURN ? MMQ_ON_RETURN : MMQ_ON_HEARTBEAT;
 		event.held.n = message->n;
+		event.held.usage = (struct mmq_work_usage){ message->bytes, message->entries };
 		event.held.leases = leases_read(shell, &message->held, &event.held.count);
 		break;
 	case MMQ_WM_BYE:

@@ -75,8 +75,9 @@ core_worker_lost(struct mmq_core *core, struct core_worker *worker, bool crash)
 		CORE_COUNT(core, workers_lost);
 		memmove(core->crashed_us + 1, core->crashed_us, sizeof core->crashed_us - sizeof *core->crashed_us);
 		core->crashed_us[0] = core->now_us;
+		core_crash_count(core, worker);
 	}
-	core_audit(core, crash ? "worker_crashed" : "worker_left", NULL, mmq_worker_kind_name(worker->kind), worker->held_all);
+	core_audit(core, crash ? "worker_crashed" : "worker_left", NULL, mmq_arena_strndup(&core->scratch, worker->name, strlen(worker->name)), worker->held_all);
 	while (!core_list_is_empty(&worker->leases))
 		core_lease_lost(core, OF(struct core_lease, node, worker->leases.previous), crash, alone);
 	worker_free(core, worker);
@@ -89,6 +90,16 @@ window_set(struct mmq_core *core, struct core_worker *worker, const uint32_t win
 		worker->window[i] = window[i] > core->limits.window_max ? core->limits.window_max : window[i];
 }
 
+/* A name becomes a label of metrics: nothing in it may need escaping. A worker without one is called by its kind. */
+static void
+name_set(struct core_worker *worker, const char *name)
+{
+	snprintf(worker->name, sizeof worker->name, "%s", name == NULL || *name == '\0' ? mmq_worker_kind_name(worker->kind) : name);
+	for (char *at = worker->name; *at != '\0'; at++)
+		if (strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-", *at) == NULL)
+			*at = '_';
+}
+
 static struct core_worker *
 worker_new(struct mmq_core *core, const struct mmq_core_event *event)
 {
@@ -98,6 +109,7 @@ worker_new(struct mmq_core *core, const struct mmq_core_event *event)
 	worker->timer.kind = TIMER_WORKER;
 	worker->kind = event->hello.kind;
 	memcpy(worker->session, event->hello.session, sizeof worker->session);
+	name_set(worker, event->hello.name);
 	snprintf(worker->build, sizeof worker->build, "%s", event->hello.build == NULL ? "" : event->hello.build);
 	worker->pid = event->hello.pid;
 	worker->route = event->route;
@@ -212,6 +224,7 @@ core_on_heartbeat(struct mmq_core *core, const struct mmq_core_event *event)
 
 	if (worker == NULL)
 		return;
+	worker->usage = event->held.usage;
 	for (size_t i = 0; i < event->held.count; i++) {
 		struct core_lease *lease = core_lease_find(core, worker, &event->held.leases[i]);
 		if (lease != NULL)

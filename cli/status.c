@@ -6,19 +6,20 @@
 static void
 print_workers(const struct cli *cli, const struct mmq_answer *answer)
 {
-	const char *const titles[] = { "WORKER", "STATE", "HELD", "ROWS", "BUILD" };
+	const char *const titles[] = { "WORKER", "STATE", "HELD", "ROWS", "MODELS", "BUILD" };
 	struct cli_table table;
 	char path[64];
 
-	cli_table_init(&table, titles, 5);
+	cli_table_init(&table, titles, 6);
 	for (size_t i = 0; i < mmq_answer_count(answer, "workers"); i++) {
 #define AT(key) (snprintf(path, sizeof(path), "workers.%zu." key, i), path)
-		const char *kind = mmq_answer_text(answer, AT("kind")), *state = mmq_answer_text(answer, AT("state"));
+		const char *kind = mmq_answer_text(answer, AT("name")), *state = mmq_answer_text(answer, AT("state"));
 		const char *build = mmq_answer_text(answer, AT("build"));
 		cli_table_add(&table, "%s", kind != NULL ? kind : "");
 		cli_table_add(&table, "%s", state != NULL ? state : "");
 		cli_table_add(&table, "%lld", (long long)mmq_answer_int(answer, AT("held"), (int64_t)mmq_answer_count(answer, AT("held"))));
 		cli_table_add(&table, "%lld", (long long)mmq_answer_int(answer, AT("rows"), 0));
+		cli_table_add(&table, "%lld", (long long)mmq_answer_int(answer, AT("entries"), 0));
 		cli_table_add(&table, "%s", build != NULL ? build : "");
 #undef AT
 	}
@@ -62,6 +63,7 @@ cli_status(struct cli *cli, const struct cli_command *command, int argc, char **
 		print_map(answer, "reasons");
 		print_map(answer, "queue");
 		print_map(answer, "journal");
+		print_map(answer, "crashes");
 		print_map(answer, "counters");
 		print_workers(cli, answer);
 	}

@@ -28,6 +28,7 @@ struct up {
 	struct cli_list data;
 	char data_joined[DATA_MAX * PATH_MAX];   /* absolute, joined by colons */
 	long predictors, trainers;
+	char names[CHILDREN_MAX][24];            /* of the workers */
 	struct supervisor supervisor;
 };
 
@@ -163,9 +164,13 @@ prepare_keys(struct up *up)
 }
 
 static void
-add_worker(struct up *up, const char *name, const char *path)
+add_worker(struct up *up, const char *name, long number, const char *path)
 {
 	struct child *child = add_child(up, name, WORKER, path);
+	char *own = up->names[up->supervisor.count - 1];
+
+	snprintf(own, sizeof(up->names[0]), "%s-%ld", name, number);
+	add_option(child, "--name", own);
 
 	if (workers_need_keys(up)) {
 		add_option(child, "--key-file", up->worker_key);
@@ -187,9 +192,9 @@ add_children(struct up *up)
 	add_option(broker, "--keys", up->keys);
 	add_option(broker, "--drain-ms", DRAIN_MS);
 	for (long i = 0; i < up->trainers; i++)
-		add_worker(up, "trainer", up->trainer);
+		add_worker(up, "trainer", i + 1, up->trainer);
 	for (long i = 0; i < up->predictors; i++)
-		add_worker(up, "predictor", up->predictor);
+		add_worker(up, "predictor", i + 1, up->predictor);
 }
 
 static void

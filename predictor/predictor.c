@@ -16,6 +16,7 @@ static const struct mmq_option options[] = {
 	{ "cache-bytes", MMQ_OPTION_BYTES, AT(cache_bytes), "4G", 1 << 20, INT64_MAX / 2, 0, "mapped model files kept when not in use, least recently used go first" },
 	{ "batch-rows", MMQ_OPTION_COUNT, AT(batch_rows), "16384", 1, 1 << 20, 0, "most rows in one engine call; 5 ms of work is the usual limit" },
 	{ "window", MMQ_OPTION_COUNT, AT(window), "1024", 1, 65536, 0, "most requests held at once" },
+	{ "name", MMQ_OPTION_TEXT, AT(name), NULL, 0, 0, 0, "what this worker is called in status, at most 32 bytes; crashes are counted by it" },
 	{ "key-file", MMQ_OPTION_TEXT, AT(key_file), NULL, 0, 0, 0, "this worker's secret certificate (CURVE)" },
 	{ "server-key-file", MMQ_OPTION_TEXT, AT(server_key_file), NULL, 0, 0, 0, "the broker's public certificate (CURVE)" },
 	{ .name = NULL },
@@ -39,7 +40,7 @@ start(void *arg, struct mmq_err *err)
 
 	if (mmq_place_find(&self->place, self->home, self->work, self->store_path, err) == -1)
 		return -1;
-	const struct mmq_worker_options worker = { .kind = MMQ_WORKER_PREDICTOR, .endpoint = self->place.work, .build = "modelmq-predictor " MMQ_VERSION,
+	const struct mmq_worker_options worker = { .kind = MMQ_WORKER_PREDICTOR, .name = self->name, .endpoint = self->place.work, .build = "modelmq-predictor " MMQ_VERSION,
 		.key_file = self->key_file, .server_key_file = self->server_key_file };
 
 	mmq_guard_install();
@@ -75,6 +76,7 @@ take_loaded(struct mmq_predictor *self)
 		mmq_batcher_loaded(&self->batcher, self->cache, entry);
 		mmq_cache_release(self->cache, &entry);
 	}
+	mmq_worker_usage(self->worker, &(struct mmq_work_usage){ mmq_cache_bytes(self->cache), (uint32_t)mmq_cache_count(self->cache) });
 }
 
 static void

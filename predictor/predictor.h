@@ -11,7 +11,7 @@
 
 struct mmq_predictor {
 	/* Options. */
-	char *home, *work, *store_path, *key_file, *server_key_file;
+	char *home, *work, *store_path, *name, *key_file, *server_key_file;
 	int64_t cache_bytes, batch_rows, window;
 	/* Alive between start and stop. */
 	struct mmq_place place;

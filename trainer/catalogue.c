@@ -1,6 +1,8 @@
 /* catalogue.c: what the broker is told of the store, so that it can resolve aliases and refuse unknown models at once. */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "trainer/trainer.h"
 #include "util/mem.h"
@@ -11,7 +13,25 @@ struct listing {
 	struct mmq_work_model *models;
 	size_t count, capacity;
 	struct mmq_arena arena;
+	struct mmq_work_usage usage;
 };
+
+/* Model files alone: cards are small beside them. */
+static void
+usage_add(struct listing *listing, const char *tenant, const char *name, const uint32_t *versions, size_t count)
+{
+	struct stat st;
+	int fd;
+
+	for (size_t i = 0; i < count; i++) {
+		if (mmq_store_open_model(listing->store, tenant, name, versions[i], &fd, NULL) == -1)
+			continue;
+		if (fstat(fd, &st) == 0)
+			listing->usage.bytes += (uint64_t)st.st_size;
+		listing->usage.entries++;
+		close(fd);
+	}
+}
 
 static int
 add_model(void *arg, const char *tenant, const char *name, struct mmq_err *err)
@@ -39,6 +59,7 @@ add_model(void *arg, const char *tenant, const char *name, struct mmq_err *err)
 	listing->models[listing->count++] = (struct mmq_work_model){
 		.tenant = mmq_arena_strndup(&listing->arena, tenant, strlen(tenant)), .name = mmq_arena_strndup(&listing->arena, name, strlen(name)),
 		.versions = kept, .versions_count = versions_count, .aliases = list, .aliases_count = aliases->count, .generation = aliases->generation };
+	usage_add(listing, tenant, name, versions, versions_count);
 	result = 0;
 out:
 	free(versions);
@@ -58,6 +79,8 @@ report(struct mmq_trainer *self, const char *tenant, const char *model)
 		mmq_log(MMQ_LOG_ERROR, "catalogue", "code=%s error=\"%s\"", mmq_code_name(err.code), err.message);
 	else
 		mmq_worker_catalogue(self->worker, listing.models, listing.count, model == NULL);
+	if (result == 0 && model == NULL)
+		mmq_worker_usage(self->worker, &listing.usage);
 	free(listing.models);
 	mmq_arena_fini(&listing.arena);
 }

@@ -22,6 +22,7 @@ static const struct mmq_option options[] = {
 	{ "memory", MMQ_OPTION_BYTES, AT(memory_bytes), "0", 0, INT64_MAX / 2, 0, "memory that one training may plan with; 0: no limit" },
 	{ "nice", MMQ_OPTION_COUNT, AT(niceness), "10", 0, 19, 0, "niceness of the compute thread, so that predictions keep their latency" },
 	{ "checkpoint-ms", MMQ_OPTION_COUNT, AT(checkpoint_ms), "30000", 0, 86400000, 0, "time between two checkpoints of a long fit" },
+	{ "name", MMQ_OPTION_TEXT, AT(name), NULL, 0, 0, 0, "what this worker is called in status, at most 32 bytes; crashes are counted by it" },
 	{ "key-file", MMQ_OPTION_TEXT, AT(key_file), NULL, 0, 0, 0, "this worker's secret certificate (CURVE)" },
 	{ "server-key-file", MMQ_OPTION_TEXT, AT(server_key_file), NULL, 0, 0, 0, "the broker's public certificate (CURVE)" },
 	{ .name = NULL },
@@ -50,7 +51,7 @@ start(void *arg, struct mmq_err *err)
 	if (mmq_place_find(&self->place, self->home, self->work, self->store_path, err) == -1 || split_folders(self, err) == -1 ||
 	    mmq_store_open(&self->store, self->place.store, true, NULL, err) == -1)
 		return -1;
-	const struct mmq_worker_options worker = { .kind = MMQ_WORKER_TRAINER, .endpoint = self->place.work, .build = "modelmq-trainer " MMQ_VERSION,
+	const struct mmq_worker_options worker = { .kind = MMQ_WORKER_TRAINER, .name = self->name, .endpoint = self->place.work, .build = "modelmq-trainer " MMQ_VERSION,
 		.key_file = self->key_file, .server_key_file = self->server_key_file };
 	if (mmq_worker_open(&self->worker, &worker, err) == -1)
 		return -1;

@@ -15,7 +15,7 @@ enum { MMQ_TRAINER_FOLDERS_MAX = 16, MMQ_STORE_WINDOW = 64 };
 
 struct mmq_trainer {
 	/* Options. */
-	char *home, *work, *store_path, *data, *key_file, *server_key_file;
+	char *home, *work, *store_path, *name, *data, *key_file, *server_key_file;
 	int64_t threads, memory_bytes, niceness, checkpoint_ms;
 	/* Alive between start and stop. */
 	struct mmq_place place;

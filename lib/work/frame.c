@@ -9,7 +9,7 @@ enum field_type { F_U32, F_U64, F_BOOL, F_BIN16, F_TEXT, F_LIST, F_MAP, F_KIND, 
 enum field {
 	K_KIND, K_SESSION, K_PROTOCOL, K_BUILD, K_PID, K_HELD, K_READY, K_MODELS, K_WINDOW, K_N, K_FULL, K_EPOCH, K_HEARTBEAT_MS,
 	K_LEASE_MS, K_KEEP, K_CODE, K_MESSAGE, K_ITEMS, K_DELIVERY, K_WHAT, K_NUMBER, K_TENANT, K_MODEL, K_VERSION, K_CHECKPOINT,
-	K_INFO, K_ABOVE, K_COUNT
+	K_INFO, K_ABOVE, K_NAME, K_BYTES, K_ENTRIES, K_COUNT
 };
 
 #define AT(member) offsetof(struct mmq_work_message, member), sizeof(((struct mmq_work_message *)0)->member)
@@ -26,6 +26,7 @@ static const struct { const char *key; enum field_type type; size_t offset, size
 	[K_TENANT] = { "tenant", F_TEXT, AT(tenant) }, [K_MODEL] = { "model", F_TEXT, AT(model) },
 	[K_VERSION] = { "version", F_U32, AT(version) }, [K_CHECKPOINT] = { "checkpoint", F_U64, AT(checkpoint) },
 	[K_INFO] = { "info", F_MAP, AT(info) }, [K_ABOVE] = { "above", F_U32, AT(above) },
+	[K_NAME] = { "name", F_TEXT, AT(name) }, [K_BYTES] = { "bytes", F_U64, AT(bytes) }, [K_ENTRIES] = { "entries", F_U32, AT(entries) },
 };
 
 #define B(key) (1U << K_##key)

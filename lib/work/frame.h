@@ -25,14 +25,14 @@ struct mmq_work_message {
 	enum mmq_worker_kind kind;
 	struct mmq_lease lease;            /* epoch and delivery */
 	uint8_t session[16];
-	uint32_t protocol, heartbeat_ms, lease_ms, version, number, above;
-	uint64_t pid, n, checkpoint;
+	uint32_t protocol, heartbeat_ms, lease_ms, version, number, above, entries;
+	uint64_t pid, n, checkpoint, bytes;
 	bool full;
 	enum mmq_grant_kind what;
 	enum mmq_code code;
 	bool window_has[MMQ_WORK_KINDS];
 	uint32_t window[MMQ_WORK_KINDS];
-	char build[64], tenant[65], model[65], message[256];
+	char build[64], name[MMQ_WORKER_NAME_MAX], tenant[65], model[65], message[256];
 	struct mmq_work_span held, keep, items, models, info;  /* arrays; info is a map; bytes NULL: absent */
 };
 
@@ -76,10 +76,10 @@ bool mmq_work_next_version(struct mmq_work_list *list, uint32_t *version_out);
 bool mmq_work_next_alias(struct mmq_work_list *list, char alias_out[65], uint32_t *version_out);
 
 /* Writers. Each appends one whole message (or, for lists of items, its parts) to buf. */
-void mmq_work_put_hello(struct mmq_buf *buf, enum mmq_worker_kind kind, const uint8_t session[16], const char *build, uint64_t pid,
+void mmq_work_put_hello(struct mmq_buf *buf, enum mmq_worker_kind kind, const uint8_t session[16], const char *name, const char *build, uint64_t pid,
     const struct mmq_lease *held, size_t held_count, const uint32_t window[MMQ_WORK_KINDS], const struct mmq_buf *models);
 void mmq_work_put_ready(struct mmq_buf *buf, const uint32_t window[MMQ_WORK_KINDS]);
-void mmq_work_put_heartbeat(struct mmq_buf *buf, uint64_t n, const struct mmq_lease *held, size_t held_count);
+void mmq_work_put_heartbeat(struct mmq_buf *buf, uint64_t n, const struct mmq_lease *held, size_t held_count, const struct mmq_work_usage *usage);
 void mmq_work_put_catalogue(struct mmq_buf *buf, bool full, const struct mmq_buf *models);
 void mmq_work_put_models(struct mmq_buf *buf, const struct mmq_work_model *models, size_t count); /* the list alone */
 void mmq_work_put_return(struct mmq_buf *buf, const struct mmq_lease *held, size_t held_count);

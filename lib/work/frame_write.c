@@ -78,13 +78,14 @@ what_name(enum mmq_grant_kind what)
 }
 
 void
-mmq_work_put_hello(struct mmq_buf *buf, enum mmq_worker_kind kind, const uint8_t session[16], const char *build, uint64_t pid,
+mmq_work_put_hello(struct mmq_buf *buf, enum mmq_worker_kind kind, const uint8_t session[16], const char *name, const char *build, uint64_t pid,
     const struct mmq_lease *held, size_t held_count, const uint32_t window[MMQ_WORK_KINDS], const struct mmq_buf *models)
 {
-	open_map(buf, MMQ_WM_HELLO, 8);
+	open_map(buf, MMQ_WM_HELLO, 9);
 	put_text(buf, "kind", mmq_worker_kind_name(kind));
 	put_bin16(buf, "session", session);
 	put_number(buf, "protocol", MMQ_WORK_PROTOCOL);
+	put_text(buf, "name", name);
 	put_text(buf, "build", build);
 	put_number(buf, "pid", pid);
 	put_leases(buf, "held", held, held_count);
@@ -100,11 +101,13 @@ mmq_work_put_ready(struct mmq_buf *buf, const uint32_t window[MMQ_WORK_KINDS])
 }
 
 void
-mmq_work_put_heartbeat(struct mmq_buf *buf, uint64_t n, const struct mmq_lease *held, size_t held_count)
+mmq_work_put_heartbeat(struct mmq_buf *buf, uint64_t n, const struct mmq_lease *held, size_t held_count, const struct mmq_work_usage *usage)
 {
-	open_map(buf, MMQ_WM_HEARTBEAT, 2);
+	open_map(buf, MMQ_WM_HEARTBEAT, 4);
 	put_number(buf, "n", n);
 	put_leases(buf, "held", held, held_count);
+	put_number(buf, "bytes", usage->bytes);
+	put_number(buf, "entries", usage->entries);
 }
 
 void

@@ -47,7 +47,8 @@ struct note { struct note *next; struct mmq_work_event event; };
 struct mmq_worker {
 	void *context, *socket;
 	enum mmq_worker_kind kind;
-	char *endpoint, *build;
+	char *endpoint, *build, name[MMQ_WORKER_NAME_MAX];
+	struct mmq_work_usage usage;
 	bool curve;
 	char secret_key[41], public_key[41], server_key[41];
 	int64_t message_bytes_max;

@@ -14,7 +14,7 @@
 
 #include "util/err.h"
 
-enum { MMQ_WORK_PROTOCOL = 1, MMQ_WORK_EPOCH_BYTES = 16, MMQ_WORK_WATCH_MAX = 4 };
+enum { MMQ_WORK_PROTOCOL = 1, MMQ_WORK_EPOCH_BYTES = 16, MMQ_WORK_WATCH_MAX = 4, MMQ_WORKER_NAME_MAX = 33 };
 
 /* What kind of process connects. */
 enum mmq_worker_kind { MMQ_WORKER_NONE, MMQ_WORKER_PREDICTOR, MMQ_WORKER_TRAINER, MMQ_WORKER_STORE, MMQ_WORKER_KINDS };
@@ -80,8 +80,12 @@ struct mmq_work_model {
 	uint32_t generation;               /* of its aliases */
 };
 
+/* What a worker keeps: a predictor the model files in its cache, a trainer or store worker the versions in the store. */
+struct mmq_work_usage { uint64_t bytes; uint32_t entries; };
+
 struct mmq_worker_options {
 	enum mmq_worker_kind kind;
+	const char *name;                  /* stays the same when the process is started again: crashes are counted by it; NULL: none */
 	const char *endpoint;              /* ipc://... or tcp://host:port */
 	const char *build;                 /* program and version, for status */
 	const char *key_file;              /* CURVE: this worker's secret certificate (czmq's format); NULL: no encryption */
@@ -140,6 +144,9 @@ void mmq_worker_grant(struct mmq_worker *worker, const struct mmq_work_item *ite
 /* Report models: all of them (full: replaces what was reported before) or those that changed. Nothing is sent before WELCOME: report all
  * of them then, since what was true before a broker restarted may be no more. */
 void mmq_worker_catalogue(struct mmq_worker *worker, const struct mmq_work_model *models, size_t count, bool full);
+
+/* Told with every heartbeat from now on. */
+void mmq_worker_usage(struct mmq_worker *worker, const struct mmq_work_usage *usage);
 
 /* Answer LOAD, or report a version that cannot be served. code MMQ_OK: ready; message may be NULL. */
 void mmq_worker_loaded(struct mmq_worker *worker, const char *tenant, const char *model, uint32_t version,

@@ -131,6 +131,7 @@ mmq_worker_open(struct mmq_worker **worker_out, const struct mmq_worker_options 
 	worker->kind = options->kind;
 	worker->endpoint = mmq_strdup(options->endpoint);
 	worker->build = options->build == NULL ? mmq_strdup("") : mmq_strndup(options->build, strnlen(options->build, 63));
+	snprintf(worker->name, sizeof worker->name, "%s", options->name == NULL ? "" : options->name);
 	worker->message_bytes_max = options->message_bytes_max > 0 ? options->message_bytes_max : 64 << 20;
 	worker->heartbeat_ms = 1000;
 	worker->lease_ms = 5000;

@@ -42,7 +42,7 @@ worker_hello_send(struct mmq_worker *worker)
 	struct mmq_lease *leases = leases_list(worker, &count);
 
 	mmq_buf_reset(&worker->scratch);
-	mmq_work_put_hello(&worker->scratch, worker->kind, worker->session, worker->build, (uint64_t)getpid(), leases, count,
+	mmq_work_put_hello(&worker->scratch, worker->kind, worker->session, worker->name, worker->build, (uint64_t)getpid(), leases, count,
 	    worker->window, NULL);
 	free(leases);
 	worker->window_changed = false;
@@ -56,7 +56,7 @@ worker_heartbeat_send(struct mmq_worker *worker)
 	struct mmq_lease *leases = leases_list(worker, &count);
 
 	mmq_buf_reset(&worker->scratch);
-	mmq_work_put_heartbeat(&worker->scratch, ++worker->heartbeat_n, leases, count);
+	mmq_work_put_heartbeat(&worker->scratch, ++worker->heartbeat_n, leases, count, &worker->usage);
 	free(leases);
 	scratch_send(worker);
 }
@@ -267,6 +267,12 @@ mmq_worker_catalogue(struct mmq_worker *worker, const struct mmq_work_model *mod
 	mmq_work_put_catalogue(&worker->scratch, full, &list);
 	control_add(worker, &worker->scratch);
 	mmq_buf_fini(&list);
+}
+
+void
+mmq_worker_usage(struct mmq_worker *worker, const struct mmq_work_usage *usage)
+{
+	worker->usage = *usage;
 }
 
 void

@@ -110,13 +110,13 @@ class Item:
 class Worker:
     """A worker in a few lines, which does only what a test tells it to do (heartbeats too: call beat())."""
 
-    def __init__(self, context, broker, kind="predictor", window=4, models=(), session=None, held=(), say_hello=True):
+    def __init__(self, context, broker, kind="predictor", window=4, models=(), session=None, held=(), say_hello=True, name=None):
         self.socket = context.socket(zmq.DEALER)
         self.socket.linger = 0
         self.socket.connect(broker.endpoints["work"])
         self.kind, self.session = kind, session or os.urandom(16)
         self.items, self.others, self.beats = [], [], 0
-        self.held = list(held)
+        self.held, self.name = list(held), name
         if say_hello:
             self.hello(window, models)
 
@@ -125,7 +125,8 @@ class Worker:
 
     def hello(self, window=4, models=()):
         kinds = {"predictor": ["predict"], "trainer": ["train", "store"], "store": ["store"]}[self.kind]
-        self.say("hello", kind=self.kind, session=self.session, protocol=1, build="test", pid=os.getpid(), held=self.held,
+        name = {} if self.name is None else {"name": self.name}
+        self.say("hello", kind=self.kind, **name, session=self.session, protocol=1, build="test", pid=os.getpid(), held=self.held,
                  ready={kind: window for kind in kinds},
                  models=[["default", name, versions, aliases, 1] for name, versions, aliases in models])
         self.welcome = self.expect("welcome")
@@ -169,9 +170,9 @@ class Worker:
                     return self.others.pop(i)
             assert self.take(max(0, end - time.monotonic())), f"no {kind} in time"
 
-    def beat(self, *items):
+    def beat(self, *items, **usage):
         self.beats += 1
-        self.say("heartbeat", n=self.beats, held=[[item.epoch, item.delivery] for item in items])
+        self.say("heartbeat", n=self.beats, held=[[item.epoch, item.delivery] for item in items], **usage)
 
     def result(self, item, answer, code="OK", rows=1, service_us=10, version=None, flags=0):
         body = msgpack.packb(answer)

@@ -5,7 +5,7 @@ import urllib.request
 
 import pytest
 
-from helpers import ROOT, Broker, Client, Worker
+from helpers import ROOT, Broker, Client, Worker, until
 
 SAMPLE = re.compile(r'^(modelmq_[a-z_]+)(?:\{((?:[a-z]+="[^"]*",?)*)\})? (\S+)$')
 
@@ -56,6 +56,39 @@ def test_metrics_count_what_happened(context, seen):
     assert found["modelmq_workers", 'kind="predictor"'] == 1
 
 
+def test_depth_sizes_and_crashes_are_told(context, seen):
+    first = Worker(context, seen, models=[("iris", [1], {"production": 1})], window=1, name="predictor-1")
+    trainer = Worker(context, seen, kind="trainer", window=1, name='odd "name"')
+    trainer.say("catalogue", full=True, models=[["default", "iris", [1], {"production": 1}, 1]])
+    client = Client(context, seen)
+    for i in range(5):
+        client.send("predict", model="iris", rows=[[i]])
+    assert first.work().request["rows"] == [[0]]
+    first.beat(bytes=7000, entries=2)
+    trainer.beat(bytes=90000, entries=11)
+    assert first.expect("echo") and trainer.expect("echo")
+    labels = 'op="predict",tenant="default",model="iris"'
+    found = samples(seen)
+    assert found["modelmq_queue_depth", labels] == 4 and found["modelmq_leased", ""] == 1
+    assert (found["modelmq_cache_bytes", ""], found["modelmq_cache_models", ""]) == (7000, 2)
+    assert (found["modelmq_store_bytes", ""], found["modelmq_store_versions", ""]) == (90000, 11)
+    assert found["modelmq_journal_bytes", ""] > 0
+    for _ in range(2):
+        first.vanish()
+        assert until(lambda: samples(seen)["modelmq_workers", 'kind="predictor"'] == 0)
+        first = Worker(context, seen, window=1, name="predictor-1")
+        first.work()
+    crash = 'worker="predictor-1",kind="predictor"'
+    found = samples(seen)
+    assert found["modelmq_worker_crashes_total", crash] == 2
+    assert found["modelmq_version_strikes", 'tenant="default",model="iris",version="1"'] == 1
+    assert found["modelmq_redelivered_total", ""] >= 2
+    status = client.ask("status")
+    assert [(one["name"], one["crashes"]) for one in status["crashes"]["workers"]] == [("predictor-1", 2)]
+    assert status["crashes"]["versions"] == [{"model": "iris", "version": 1, "strikes": 1, "disabled": False}]
+    assert {one["name"] for one in status["workers"]} == {"predictor-1", "odd__name_"}
+
+
 def test_health_is_ready_only_when_predictions_are_answered(context, seen):
     assert get(seen, "/health/live") == (200, "alive\n")
     code, why = get(seen, "/health/ready")
@@ -95,7 +128,8 @@ def test_dashboard_and_alerts_ask_only_for_what_there_is(context, seen):
     client.send("predict", model="iris", rows=[[1]])
     worker.echo(worker.work())
     assert client.receive()["ok"]
-    there = {name for name, _ in samples(seen)}
+    declared = re.findall(r"^# TYPE (\S+)", get(seen, "/metrics")[1], re.M)    # nothing crashed here: such counters have no samples yet
+    there = {name for name, _ in samples(seen)} | set(declared)
     for file in ("grafana-dashboard.json", "prometheus-alerts.yml"):
         text = (ROOT / "packaging" / file).read_text()
         asked = set(re.findall(r"modelmq_[a-z_]+", text))

@@ -356,6 +356,50 @@ test_prune_forgets_ended_rows_alone(void **state)
 	assert_true(event.seq > open_seq);
 }
 
+/* Two dead letters older than three results; each kind has its own budget, and the oldest of a kind go first. */
+static void
+test_prune_keeps_the_newest_of_each_kind_within_its_bytes(void **state)
+{
+	struct journal_test *test = *state;
+	uint64_t seqs[5];
+
+	for (int i = 0; i < 5; i++) {
+		bool is_dead = i < 2;
+		struct mmq_journal_command put = journal_test_put(i, "a body that only dead letters keep"), outcome, strike;
+		seqs[i] = journal_test_do(test, &put).seq;
+		strike = (struct mmq_journal_command){ .verb = MMQ_STRIKE, .row = { .seq = seqs[i], .strikes = is_dead ? 3 : 0, .attempt = 3 } };
+		journal_test_do_all(test, &strike, 1);
+		outcome = journal_test_outcome(seqs[i], "an answer of 22 bytes.");
+		outcome.wall_ms = 2000 + i;
+		outcome.row.state = is_dead ? MMQ_JOB_FAILED : MMQ_JOB_DONE;
+		outcome.row.code = is_dead ? MMQ_INTERNAL : MMQ_OK;
+		outcome.row.keep = is_dead;
+		journal_test_do_all(test, &outcome, 1);
+	}
+	struct mmq_journal_command prune = { .verb = MMQ_PRUNE, .what = MMQ_KEPT_RESULTS, .number = 100 };
+	prune.bytes_max = 2 * (MMQ_KEPT_ROW_BYTES + 22);
+	assert_int_equal(journal_test_do(test, &prune).number, 1);
+	assert_int_equal(journal_test_do(test, &prune).number, 0);
+	prune.what = MMQ_KEPT_DEAD;
+	prune.bytes_max = 2 * (MMQ_KEPT_ROW_BYTES + 22 + 34);
+	assert_int_equal(journal_test_do(test, &prune).number, 0);
+	prune.bytes_max--;
+	assert_int_equal(journal_test_do(test, &prune).number, 1);
+	for (int i = 0; i < 5; i++) {
+		struct mmq_journal_event event = journal_test_read(test, &(struct mmq_journal_read){ .query = MMQ_READ_BODY, .row.seq = seqs[i] });
+		assert_int_equal(event.page->count, i != 0 && i != 2);
+		test->ops->release(&event);
+	}
+	struct mmq_journal_command revive = { .verb = MMQ_REVIVE, .row = { .seq = seqs[1], .strikes = 3 } };
+	journal_test_do_all(test, &revive, 1);
+	prune.bytes_max = 1;     /* what was revived is not kept, and not counted, any more */
+	assert_int_equal(journal_test_do(test, &prune).number, 0);
+	prune.what = MMQ_KEPT_RESULTS;
+	prune.wall_ms = 2004;
+	prune.bytes_max = 0;
+	assert_int_equal(journal_test_do(test, &prune).number, 1);
+}
+
 static void
 test_one_bad_command_does_not_fail_its_batch(void **state)
 {
@@ -406,6 +450,7 @@ main(void)
 		LAW(test_expired_and_the_next_deadline),
 		LAW(test_results_by_prefix_in_pages_of_bytes),
 		LAW(test_prune_forgets_ended_rows_alone),
+		LAW(test_prune_keeps_the_newest_of_each_kind_within_its_bytes),
 		LAW(test_one_bad_command_does_not_fail_its_batch),
 		LAW(test_settings_are_replaced),
 	};

@@ -292,7 +292,7 @@ test_damaged_messages_are_refused(void **state)
 
 	(void)state;
 	mmq_buf_init(&buf, 1 << 16);
-	mmq_work_put_hello(&buf, MMQ_WORKER_STORE, session, "b", 1, &lease, 1, (uint32_t[3]){ 0 }, NULL);
+	mmq_work_put_hello(&buf, MMQ_WORKER_STORE, session, "n", "b", 1, &lease, 1, (uint32_t[3]){ 0 }, NULL);
 	for (size_t size = 0; size < buf.size; size++)
 		assert_int_equal(mmq_work_parse(&message, buf.bytes, size, NULL), -1);
 	assert_int_equal(mmq_work_parse(&message, buf.bytes, buf.size, NULL), 0);
