@@ -1,7 +1,10 @@
 /* bench_linear.c: training times of the linear engine.
  *
  *   bench_linear                                logistic and ridge regression, generated, 500,000 x 28 (MMQ_BENCH_ROWS), 1 and 2 threads
- *   bench_linear DATA COEF threads [name=value] fits rows from a file (form as for bench_svm) and writes coefficients, then intercepts, float64
+ *   bench_linear DATA COEF threads [name=value] fits rows from a file and writes coefficients, then intercepts, float64
+ *
+ * DATA: int32 rows, columns, classes (0: regression); float32 rows; float64 targets. Negative columns: sparse rows instead, as uint64 offsets
+ * (rows + 1), uint32 columns, float32 values.
  *
  * Time counts from the float32 matrix to the model. bench/peers/linear.py runs it beside other libraries. */
 #include <math.h>
@@ -43,8 +46,11 @@ run_once(const struct mmq_dataset *data, unsigned threads, const char *const *se
 	if (engine->save(state, &part, &err) == -1)
 		return fail(err.message);
 	const struct mmq_tensor *coef = mmq_part_find_tensor(&part, "coef"), *intercept = mmq_part_find_tensor(&part, "intercept");
-	const struct mmq_value *iterations = mmq_part_find(&part, "iterations");
-	printf("threads=%u train_s=%.3f iterations=%lld\n", threads, train_s, iterations == NULL ? -1LL : (long long)iterations->i);
+	const struct mmq_value *iterations = mmq_part_find(&part, "iterations"), *converged = mmq_part_find(&part, "converged");
+	const struct mmq_value *method = mmq_part_find(&part, "method");
+	if (iterations != NULL && converged != NULL && method != NULL)
+		printf("threads=%u train_s=%.4f iterations=%lld converged=%d method=%s\n", threads, train_s, (long long)iterations->i, (int)converged->i,
+		    method->texts[0]);
 	if (coef_file != NULL && coef != NULL && intercept != NULL) {
 		fwrite(coef->data, 1, coef->bytes, coef_file);
 		fwrite(intercept->data, 1, intercept->bytes, coef_file);
@@ -56,26 +62,42 @@ run_once(const struct mmq_dataset *data, unsigned threads, const char *const *se
 	return 0;
 }
 
+/* count entries of size bytes; NULL when the file is short. */
+static void *
+take(FILE *file, size_t count, size_t size)
+{
+	void *values = mmq_array(count + 1, size);
+	if (fread(values, size, count, file) == count)
+		return values;
+	free(values);
+	return NULL;
+}
+
 static int
 run_file(int argc, char **argv)
 {
 	int32_t head[3];
 	FILE *file = fopen(argv[1], "rb"), *coef = fopen(argv[2], "wb");
 
-	if (file == NULL || coef == NULL || fread(head, sizeof(head), 1, file) != 1 || head[0] <= 0 || head[1] <= 0)
+	if (file == NULL || coef == NULL || fread(head, sizeof(head), 1, file) != 1 || head[0] <= 0 || head[1] == 0)
 		return fail("cannot read DATA or write COEF");
-	size_t rows = (size_t)head[0], cols = (size_t)head[1];
-	float *x = mmq_array(rows * cols, sizeof(float));
-	double *y = mmq_array(rows, sizeof(double));
-	if (fread(x, sizeof(float), rows * cols, file) != rows * cols || fread(y, sizeof(double), rows, file) != rows)
+	size_t rows = (size_t)head[0], cols = (size_t)labs(head[1]);
+	struct mmq_dataset data = { .x = { .rows = rows, .cols = cols, .dtype = MMQ_F32, .stride = cols }, .classes = (uint32_t)head[2] };
+	void *owned[4] = { NULL };
+	if (head[1] > 0) {
+		data.x.dense = owned[0] = take(file, rows * cols, sizeof(float));
+	} else if ((data.x.row_start = owned[0] = take(file, rows + 1, sizeof(uint64_t))) != NULL) {
+		data.x.col = owned[1] = take(file, data.x.row_start[rows], sizeof(uint32_t));
+		data.x.value = owned[2] = take(file, data.x.row_start[rows], sizeof(float));
+	}
+	data.y = owned[3] = take(file, rows, sizeof(double));
+	if (data.y == NULL)
 		return fail("DATA is short");
-	const struct mmq_dataset data = { .x = { .rows = rows, .cols = cols, .dtype = MMQ_F32, .dense = x, .stride = cols }, .y = y,
-		.classes = (uint32_t)head[2] };
 	int result = run_once(&data, (unsigned)atoi(argv[3]), (const char *const *)argv + 4, (size_t)argc - 4, coef);
 	fclose(file);
 	fclose(coef);
-	free(x);
-	free(y);
+	for (size_t k = 0; k < 4; k++)
+		free(owned[k]);
 	return result;
 }
 

@@ -212,7 +212,7 @@ test_every_solver_ends_where_the_gradient_is_zero(void **unused)
 	check_optimum(60, 2100, 0, "conjugate_gradient");
 	check_optimum(2500, 20, 2, "newton");
 	check_optimum(300, 20, 4, "newton");
-	check_optimum(100, 600, 2, "lbfgs");
+	check_optimum(100, 600, 2, "truncated_newton");
 	check_optimum(200, 150, 4, "lbfgs");
 }
 

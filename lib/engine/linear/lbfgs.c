@@ -13,15 +13,6 @@ struct memory {
 	double *s, *y, rho[PAIRS];           /* (PAIRS, size): steps and changes of the gradient */
 };
 
-static double
-dot(const double *x, const double *y, size_t count)
-{
-	double sum = 0.0;
-	for (size_t i = 0; i < count; i++)
-		sum += x[i] * y[i];
-	return sum;
-}
-
 static void
 add(double *y, const double *x, double scale, size_t count)
 {
@@ -36,19 +27,19 @@ turn(const struct memory *m, double *direction)
 	double alpha[PAIRS], scale = 1.0;
 	for (size_t k = 0; k < m->count; k++) {
 		size_t at = (m->next + PAIRS - 1 - k) % PAIRS;
-		alpha[at] = m->rho[at] * dot(m->s + at * m->size, direction, m->size);
+		alpha[at] = m->rho[at] * mmq_linear_dot(m->s + at * m->size, direction, m->size);
 		add(direction, m->y + at * m->size, -alpha[at], m->size);
 	}
 	if (m->count > 0) {
 		size_t last = (m->next + PAIRS - 1) % PAIRS;
 		const double *y = m->y + last * m->size;
-		scale = 1.0 / (m->rho[last] * dot(y, y, m->size));
+		scale = 1.0 / (m->rho[last] * mmq_linear_dot(y, y, m->size));
 	}
 	for (size_t i = 0; i < m->size; i++)
 		direction[i] *= scale;
 	for (size_t k = m->count; k-- > 0;) {
 		size_t at = (m->next + PAIRS - 1 - k) % PAIRS;
-		double beta = m->rho[at] * dot(m->y + at * m->size, direction, m->size);
+		double beta = m->rho[at] * mmq_linear_dot(m->y + at * m->size, direction, m->size);
 		add(direction, m->s + at * m->size, alpha[at] - beta, m->size);
 	}
 	for (size_t i = 0; i < m->size; i++)
@@ -64,21 +55,12 @@ keep(struct memory *m, const double *theta, const double *before, const double *
 		s[i] = theta[i] - before[i];
 		y[i] = gradient[i] - gradient_before[i];
 	}
-	double curvature = dot(s, y, m->size);
-	if (curvature <= 1e-14 * dot(y, y, m->size))
+	double curvature = mmq_linear_dot(s, y, m->size);
+	if (curvature <= 1e-14 * mmq_linear_dot(y, y, m->size))
 		return;
 	m->rho[m->next] = 1.0 / curvature;
 	m->next = (m->next + 1) % PAIRS;
 	m->count += m->count < PAIRS;
-}
-
-static bool
-is_small(const double *gradient, size_t size, double gradient_max)
-{
-	for (size_t i = 0; i < size; i++)
-		if (!(fabs(gradient[i]) <= gradient_max))
-			return false;
-	return true;
 }
 
 /* Move theta along direction from before; false when no step lowers the value. */
@@ -93,7 +75,7 @@ search(struct mmq_linear_objective *objective, double *theta, const double *befo
 		*value = mmq_linear_evaluate(objective, theta, gradient, false);
 		if (!(*value <= start + 1e-4 * step * slope))
 			high = step;
-		else if (dot(gradient, direction, size) < 0.9 * slope)
+		else if (mmq_linear_dot(gradient, direction, size) < 0.9 * slope)
 			low = step;
 		else
 			return true;
@@ -103,39 +85,43 @@ search(struct mmq_linear_objective *objective, double *theta, const double *befo
 }
 
 int
-mmq_linear_lbfgs(struct mmq_linear_objective *objective, double *theta, size_t size, double gradient_max, int64_t iterations_max,
-    bool (*step)(void *arg, int64_t iteration, double value), void *arg, int64_t *iterations_out, double *value_out)
+mmq_linear_lbfgs(struct mmq_linear_fit *out, const struct mmq_linear_problem *p, struct mmq_err *err)
 {
+	struct mmq_linear_objective o;
+	mmq_linear_objective_init(&o, p, false);
+	size_t size = o.size;
 	struct memory m = { .size = size, .s = mmq_array(2 * PAIRS * size, sizeof(double)) };
-	double *work = mmq_array(4 * size, sizeof(*work)), *gradient = work, *direction = work + size;
-	double *before = work + 2 * size, *gradient_before = work + 3 * size, value = mmq_linear_evaluate(objective, theta, gradient, false);
-	int rc = 0;
+	double *work = mmq_array(5 * size, sizeof(*work)), *theta = work, *gradient = work + size, *direction = work + 2 * size;
+	double *before = work + 3 * size, *gradient_before = work + 4 * size, slope_max = p->tol * p->weight_sum;
+	bool is_cancelled = false;
 
 	m.y = m.s + PAIRS * size;
-	*iterations_out = 0;
-	while (!is_small(gradient, size, gradient_max) && *iterations_out < iterations_max) {
-		if (!step(arg, *iterations_out, value)) {
-			rc = -1;
+	mmq_linear_theta_get(p, out, theta);
+	double value = mmq_linear_evaluate(&o, theta, gradient, false);
+	while (mmq_linear_largest(gradient, size) > slope_max && out->iterations < p->iterations_max) {
+		is_cancelled = !mmq_linear_say(p, out->iterations, value / p->weight_sum, "loss");
+		if (is_cancelled)
 			break;
-		}
-		memcpy(direction, gradient, size * sizeof(*direction));
-		turn(&m, direction);
-		memcpy(before, theta, size * sizeof(*before));
+		memcpy(before, theta, size * sizeof(*theta));
 		memcpy(gradient_before, gradient, size * sizeof(*gradient));
-		double slope = dot(direction, gradient, size), from = value;
-		double first = m.count > 0 ? 1.0 : 1.0 / sqrt(dot(gradient, gradient, size));
-		if (!search(objective, theta, before, direction, size, first, &value, gradient, slope)) {
-			memcpy(theta, before, size * sizeof(*theta));   /* as far as rounding lets us */
-			value = from;
-			break;
+		memcpy(direction, gradient, size * sizeof(*gradient));
+		turn(&m, direction);
+		double slope = mmq_linear_dot(gradient, direction, size);
+		double step = m.count == 0 ? 1.0 / sqrt(-slope) : 1.0;
+		if (!search(&o, theta, before, direction, size, step, &value, gradient, slope)) {
+			memcpy(theta, before, size * sizeof(*theta));
+			value = mmq_linear_evaluate(&o, theta, gradient, false);
+			break;       /* no step helps: as far as rounding lets us */
 		}
 		keep(&m, theta, before, gradient, gradient_before);
-		++*iterations_out;
+		out->iterations++;
 	}
-	if (rc == 0 && is_small(gradient, size, gradient_max))
-		rc = 1;
-	*value_out = value;
+	mmq_linear_theta_put(p, theta, out);
+	out->converged = mmq_linear_largest(gradient, size) <= slope_max;
+	out->loss = value / p->weight_sum;
+	out->method = "lbfgs";
 	free(m.s);
 	free(work);
-	return rc;
+	mmq_linear_objective_fini(&o);
+	return is_cancelled ? mmq_linear_cancelled(out->iterations, err) : 0;
 }

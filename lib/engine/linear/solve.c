@@ -16,15 +16,6 @@ mmq_linear_mirror(double *a, size_t n)
 			a[i * n + j] = a[j * n + i];
 }
 
-static double
-dot(const double *x, const double *y, size_t count)
-{
-	double sum = 0.0;
-	for (size_t i = 0; i < count; i++)
-		sum += x[i] * y[i];
-	return sum;
-}
-
 double
 mmq_linear_cholesky(double *a, size_t n)
 {
@@ -34,10 +25,10 @@ mmq_linear_cholesky(double *a, size_t n)
 		for (size_t i = at; i < n; i++) {       /* rows of this panel, left to right */
 			size_t stop = i < end ? i : end;
 			for (size_t j = at; j < stop; j++)
-				a[i * n + j] = (a[i * n + j] - dot(a + i * n + at, a + j * n + at, j - at)) / a[j * n + j];
+				a[i * n + j] = (a[i * n + j] - mmq_linear_dot(a + i * n + at, a + j * n + at, j - at)) / a[j * n + j];
 			if (i >= end)
 				continue;
-			double pivot = a[i * n + i] - dot(a + i * n + at, a + i * n + at, i - at);
+			double pivot = a[i * n + i] - mmq_linear_dot(a + i * n + at, a + i * n + at, i - at);
 			if (!(pivot > 0.0) || !isfinite(pivot))
 				return -1.0;
 			smallest = pivot < smallest ? pivot : smallest;
@@ -54,7 +45,7 @@ void
 mmq_linear_cholesky_solve(const double *l, size_t n, double *b)
 {
 	for (size_t i = 0; i < n; i++)
-		b[i] = (b[i] - dot(l + i * n, b, i)) / l[i * n + i];
+		b[i] = (b[i] - mmq_linear_dot(l + i * n, b, i)) / l[i * n + i];
 	for (size_t i = n; i-- > 0;) {
 		b[i] /= l[i * n + i];
 		for (size_t j = 0; j < i; j++)
@@ -113,7 +104,7 @@ void
 mmq_linear_pivoted_solve(const double *l, size_t n, size_t rank, const uint32_t *order, double *b, double *temp)
 {
 	for (size_t i = 0; i < rank; i++)
-		temp[i] = (b[order[i]] - dot(l + i * n, temp, i)) / l[i * n + i];
+		temp[i] = (b[order[i]] - mmq_linear_dot(l + i * n, temp, i)) / l[i * n + i];
 	for (size_t i = rank; i-- > 0;) {
 		temp[i] /= l[i * n + i];
 		for (size_t j = 0; j < i; j++)
