@@ -6,5 +6,7 @@
 
 /* Row `row` of x (dense F32 or F64, or CSR; checked by mmq_check_batch) into out (x->cols). */
 void mmq_rows_get_f32(const struct mmq_batch *x, size_t row, float *out);
+/* The same in double. */
+void mmq_rows_get_f64(const struct mmq_batch *x, size_t row, double *out);
 
 #endif

@@ -5,8 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
-enum { ALIGN = 64, BLOCK_BYTES_MIN = 4096, PIECE_ALIGN = 16 };
+enum { ALIGN = 64, BLOCK_BYTES_MIN = 4096, PIECE_ALIGN = 16, HUGE_PAGE = 2 << 20 };
 
 struct mmq_arena_block {
 	struct mmq_arena_block *next;
@@ -74,6 +75,18 @@ void *
 mmq_aligned(size_t bytes)
 {
 	return must(mmq_try_aligned(bytes), bytes);
+}
+
+void *
+mmq_aligned_huge(size_t bytes)
+{
+	if (bytes < HUGE_PAGE / 2 || bytes > SIZE_MAX - HUGE_PAGE)
+		return mmq_aligned(bytes);
+	size_t padded = (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+	void *memory = must(aligned_alloc(HUGE_PAGE, padded), padded);
+	(void)madvise(memory, padded, MADV_HUGEPAGE);  /* advice: without it the pages are small, nothing else */
+	memset(memory, 0, padded);
+	return memory;
 }
 
 char *

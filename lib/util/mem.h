@@ -14,6 +14,7 @@ void *mmq_array(size_t count, size_t size);                 /* zeroed count * si
 void *mmq_try_array(size_t count, size_t size);             /* the same, but NULL on overflow or no memory */
 void *mmq_grow(void *old, size_t count, size_t size);       /* realloc; new bytes are not cleared */
 void *mmq_aligned(size_t bytes);                            /* 64-byte aligned, zeroed, padded to 64 bytes; free() it */
+void *mmq_aligned_huge(size_t bytes);                       /* the same; from 1 MiB on, of huge pages if the system has them */
 void *mmq_try_aligned(size_t bytes);                        /* the same, but NULL when there is no memory */
 char *mmq_strdup(const char *text);
 char *mmq_strndup(const char *text, size_t length);

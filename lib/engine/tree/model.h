@@ -87,7 +87,7 @@ void mmq_tree_walk_destroy(struct mmq_tree_walk **walk);
 /* exact.c: one row of doubles (cols) and its codes through one tree. */
 uint32_t mmq_tree_walk_exact(const struct mmq_tree_model *model, uint32_t tree, const double *row, const int32_t *codes);
 /* predict.c */
-size_t mmq_tree_scratch_bytes(const struct mmq_tree_model *model, size_t rows_max);
+size_t mmq_tree_scratch_bytes(const struct mmq_tree_model *model, size_t rows_max, unsigned wanted);
 void mmq_tree_predict(const struct mmq_tree_model *model, const struct mmq_batch *x, struct mmq_outputs *out, void *scratch);
 
 #endif

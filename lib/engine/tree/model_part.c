@@ -1,9 +1,10 @@
 /* model_part.c: trees to and from a part of a model file.
  *
- * Opening trusts nothing: every count is held to its tensor, children lie after their parent inside their tree (so walks end),
- * columns, sets and value rows exist. Arrays are borrowed from the part. */
+ * Opening trusts nothing: every count is held to its tensor, children lie after their parent inside their tree and have one parent
+ * (so walks end, and leaves can be counted), columns, sets and value rows exist. Arrays are borrowed from the part. */
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine/tree/model.h"
 #include "util/mem.h"
@@ -164,6 +165,36 @@ node_fault(const struct mmq_tree_model *model, uint32_t tree, uint32_t k)
 	    "a threshold" : NULL;
 }
 
+/* Every node but the first is the child of one node: what is walked to its end, and counted by its leaves, must be a tree. */
+static const char *
+tree_fault(const struct mmq_tree_model *model, uint32_t tree, uint8_t *is_child)
+{
+	uint32_t start = model->tree_start[tree], size = model->tree_start[tree + 1] - start, children = 0;
+	memset(is_child, 0, size);
+	for (uint32_t k = start; k < start + size; k++) {
+		if (model->kind[k] == MMQ_NODE_LEAF)
+			continue;
+		for (uint32_t side = 0; side < 2; side++, children++) {
+			if (is_child[model->first[k] + side] != 0)
+				return "a node is reached twice";
+			is_child[model->first[k] + side] = 1;
+		}
+	}
+	return children + 1 == size ? NULL : "a node is never reached";
+}
+
+static int
+check_shapes(const struct mmq_tree_model *model, struct mmq_err *err)
+{
+	uint8_t *is_child = mmq_array((size_t)model->nodes + 1, 1);
+	const char *fault = NULL;
+	uint32_t tree = 0;
+	for (; tree < model->trees && fault == NULL; tree++)
+		fault = tree_fault(model, tree, is_child);
+	free(is_child);
+	return fault == NULL ? 0 : mmq_err_set(err, MMQ_DATA_LOSS, "tree model: tree %u: %s", tree - 1, fault);
+}
+
 static int
 check_trees(const struct mmq_tree_model *model, struct mmq_err *err)
 {
@@ -188,7 +219,7 @@ check_trees(const struct mmq_tree_model *model, struct mmq_err *err)
 	for (uint32_t c = 0; c < model->outputs; c++)
 		if (!isfinite(model->base[c]))
 			return mmq_err_set(err, MMQ_DATA_LOSS, "tree model: base score %u is not finite", c);
-	return 0;
+	return check_shapes(model, err);
 }
 
 int

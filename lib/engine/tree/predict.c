@@ -1,183 +1,144 @@
 /* predict.c: scores, probabilities and leaves of rows.
  *
- * Rows are prepared in blocks as floats (one slot per used column), then each tree is walked by 8 rows at once; rows beyond
- * the last 8 are walked by 8 trees at once. Either way a row's values are added tree after tree in double, so one row
- * and a batch give the same bits. Source of the layout: branch-free walks with self-looping leaves, cf. Asadi, Lin, de Vries 2014. */
+ * Rows are prepared in blocks as slots (slots.h), 16 rows to a group; a block goes through the trees piece by piece, so that a piece's nodes
+ * stay in the cache for all its rows. Rows beyond the last full group go one by one, or as a group that is not full, whichever is less work.
+ * Either way a row's values are added tree after tree in double, so one row and a batch give the same bits. */
 #include <math.h>
 #include <string.h>
 
+#include "engine/rows.h"
 #include "engine/tree/walk.h"
 
-enum { LANES = 8, BLOCK_BYTES = 128 << 10, BLOCK_ROWS_MAX = 256 };
+enum { LANES = MMQ_WALK_LANES, BLOCK_BYTES = 256 << 10, BLOCK_ROWS_MAX = 256, PIECE_NODES = 24 << 10 };
 
 static size_t
 block_rows(const struct mmq_tree_model *model, size_t rows_max)
 {
-	size_t rows = BLOCK_BYTES / (model->walk->slots * sizeof(float)) / LANES * LANES;
+	size_t rows = BLOCK_BYTES / (model->walk->slots.count * sizeof(float)) / LANES * LANES, wanted = (rows_max + LANES - 1) / LANES * LANES;
 	rows = rows < LANES ? LANES : rows > BLOCK_ROWS_MAX ? BLOCK_ROWS_MAX : rows;
-	return rows_max < rows ? (rows_max > 0 ? rows_max : 1) : rows;
+	return wanted < rows ? (wanted > 0 ? wanted : LANES) : rows;
 }
 
 size_t
-mmq_tree_scratch_bytes(const struct mmq_tree_model *model, size_t rows_max)
+mmq_tree_scratch_bytes(const struct mmq_tree_model *model, size_t rows_max, unsigned wanted)
 {
-	size_t rows = block_rows(model, rows_max);
-	if (model->threshold64 != NULL)
-		return rows * model->outputs * sizeof(double) + rows * model->walk->slots * sizeof(float) + model->cols * sizeof(double) + 8;
-	return rows * model->outputs * sizeof(double) + rows * model->walk->slots * sizeof(float);
-}
-
-/* Rows [first, first + count) of x into prepared rows (count, slots). */
-static void
-prepare_rows(const struct mmq_tree_walk *walk, const struct mmq_batch *x, size_t first, size_t count, float *out)
-{
-	for (size_t r = 0; r < count; r++, out += walk->slots) {
-		out[0] = 0.0f;
-		if (x->row_start != NULL) {
-			memset(out, 0, (walk->plain + 1) * sizeof(float));
-			for (uint64_t k = x->row_start[first + r]; k < x->row_start[first + r + 1]; k++) {
-				uint32_t slot = walk->column_slot[x->col[k]];
-				if (slot != 0)
-					out[slot] = x->dtype == MMQ_F32 ? ((const float *)x->value)[k] : (float)((const double *)x->value)[k];
-			}
-		} else if (x->dtype == MMQ_F32) {
-			const float *row = (const float *)x->dense + (first + r) * x->stride;
-			for (uint32_t s = 0; s < walk->plain; s++)
-				out[1 + s] = row[walk->slot_source[s]];
-		} else {
-			const double *row = (const double *)x->dense + (first + r) * x->stride;
-			for (uint32_t s = 0; s < walk->plain; s++)
-				out[1 + s] = (float)row[walk->slot_source[s]];
-		}
-		for (uint32_t s = 0; s < walk->negated; s++)
-			out[1 + walk->plain + s] = -out[walk->negated_slot[s]];
-	}
-}
-
-static inline uint32_t
-step(const struct mmq_tree_walk *walk, uint32_t at, const float *row)
-{
-	struct mmq_walk_node node = walk->nodes[at];
-	return (node.packed >> walk->shift) + !(row[node.packed & ((1u << walk->shift) - 1)] <= node.threshold);
-}
-
-/* Move 8 walks, lane j on the row at row + j * stride (0: all on one row), until all are at leaves. */
-static inline __attribute__((always_inline)) void
-walk_lanes(const struct mmq_tree_walk *walk, uint32_t at[LANES], const float *row, size_t stride, uint32_t head, uint32_t depth)
-{
-	uint32_t a0 = at[0], a1 = at[1], a2 = at[2], a3 = at[3], a4 = at[4], a5 = at[5], a6 = at[6], a7 = at[7];
-	uint32_t level = 0, moved = 1;
-	const float *row4 = row + 4 * stride;
-	for (; level < depth && moved != 0; level++) {
-		uint32_t b0 = step(walk, a0, row), b1 = step(walk, a1, row + stride), b2 = step(walk, a2, row + 2 * stride);
-		uint32_t b3 = step(walk, a3, row + 3 * stride), b4 = step(walk, a4, row4), b5 = step(walk, a5, row4 + stride);
-		uint32_t b6 = step(walk, a6, row4 + 2 * stride), b7 = step(walk, a7, row4 + 3 * stride);
-		if (level >= head)
-			moved = (a0 ^ b0) | (a1 ^ b1) | (a2 ^ b2) | (a3 ^ b3) | (a4 ^ b4) | (a5 ^ b5) | (a6 ^ b6) | (a7 ^ b7);
-		a0 = b0, a1 = b1, a2 = b2, a3 = b3, a4 = b4, a5 = b5, a6 = b6, a7 = b7;
-	}
-	at[0] = a0, at[1] = a1, at[2] = a2, at[3] = a3, at[4] = a4, at[5] = a5, at[6] = a6, at[7] = a7;
-}
-
-/* One row through one tree of any kind; row: its prepared floats, codes: its category codes. */
-static uint32_t
-walk_mixed(const struct mmq_tree_model *model, uint32_t tree, const float *row, const int32_t *codes)
-{
-	uint32_t start = model->tree_start[tree], at = start;
-	while (model->kind[at] != MMQ_NODE_LEAF) {
-		bool goes_second;
-		if (model->kind[at] == MMQ_NODE_CATEGORY) {
-			uint32_t set = (uint32_t)model->threshold[at], from = model->set_start[set];
-			uint64_t place = (uint64_t)((int64_t)codes[model->feature[at] - model->cols] + 1);
-			goes_second = place / 32 >= model->set_start[set + 1] - from || (model->set_word[from + place / 32] >> place % 32 & 1) == 0;
-		} else {
-			float value = row[model->walk->column_slot[model->feature[at]]];
-			bool less_first = model->kind[at] == MMQ_NODE_LESS_FIRST || model->kind[at] == MMQ_NODE_ZERO_LESS_FIRST;
-			if (model->kind[at] >= MMQ_NODE_ZERO_LESS_FIRST && fabsf(value) <= 1e-35f)
-				value = NAN;
-			goes_second = less_first ? !(value <= model->threshold[at]) : !(value > model->threshold[at]);
-		}
-		at = start + model->first[at] + goes_second;
-	}
-	return at;
+	(void)wanted;
+	const struct mmq_tree_walk *walk = model->walk;
+	size_t row_bytes = walk->slots.count * sizeof(float) + model->outputs * sizeof(double);
+	return block_rows(model, rows_max) * row_bytes + (walk->slots.count + LANES) * sizeof(float) + (walk->any_plain ? model->cols * sizeof(double) : 0);
 }
 
 struct run {
 	const struct mmq_tree_model *model;
 	const struct mmq_batch *x;
 	struct mmq_outputs *out;
-	float *rows;    /* (block, slots) */
-	double *sums;   /* (block, outputs) */
+	enum mmq_walk_space space;
+	float *rows;    /* (block / 16, slots, 16) */
+	float *single;  /* (slots) */
+	double *sums;   /* (block / 16, outputs, 16) */
+	double *plain;  /* (cols): for trees that only exact.c can walk */
 	size_t first;   /* row of x that the block begins with */
 	bool wants_sums, wants_leaf;
 };
 
+/* Lanes [0, lanes) of a group stand at places at[lane * step] of a tree. */
 static inline void
-take_leaf(const struct run *run, size_t r, uint32_t tree, uint32_t leaf)
+take_leaves(const struct run *run, const struct mmq_leaf_table *table, size_t group, uint32_t lanes, size_t lane, uint32_t tree, const uint32_t *at)
 {
 	const struct mmq_tree_model *model = run->model;
-	double *sums = run->sums + r * model->outputs;
-	if (run->wants_leaf)
-		run->out->leaf[(run->first + r) * run->out->leaf_cols + tree] = model->walk->leaf_number[leaf];
-	if (!run->wants_sums)
-		return;
-	if (model->width == 1) {
-		sums[model->outputs == 1 ? 0 : tree % model->outputs] += model->walk->leaf_value[leaf];
-		return;
-	}
-	const double *values = model->values + (size_t)model->feature[leaf] * model->width;
-	for (uint32_t c = 0; c < model->width; c++)
-		sums[c] += values[c];
-}
-
-static const int32_t *
-codes_of(const struct run *run, size_t r)
-{
-	return run->x->codes_cols > 0 ? run->x->codes + (run->first + r) * run->x->codes_cols : NULL;
-}
-
-static void
-walk_eight_rows(const struct run *run, size_t r)
-{
-	const struct mmq_tree_model *model = run->model;
-	const struct mmq_tree_walk *walk = model->walk;
-	const float *row = run->rows + r * walk->slots;
-	for (uint32_t tree = 0; tree < model->trees; tree++) {
-		uint32_t at[LANES], root = model->tree_start[tree];
-		if (walk->is_mixed[tree]) {
-			for (size_t j = 0; j < LANES; j++)
-				at[j] = walk_mixed(model, tree, row + j * walk->slots, codes_of(run, r + j));
-		} else {
-			for (size_t j = 0; j < LANES; j++)
-				at[j] = root;
-			walk_lanes(walk, at, row, walk->slots, walk->head[tree], walk->depth[tree]);
+	uint32_t start = table->start[tree];
+	double *sums = run->sums + (group * model->outputs + (model->width > 1 || model->outputs == 1 ? 0 : tree % model->outputs)) * LANES + lane;
+	if (run->wants_sums && model->width == 1) {
+		const double *value = table->value + start;
+		for (uint32_t j = 0; j < lanes; j++)
+			sums[j] += value[at[j]];
+	} else if (run->wants_sums) {
+		for (uint32_t j = 0; j < lanes; j++) {
+			const double *values = model->values + (size_t)table->value_row[start + at[j]] * model->width;
+			for (uint32_t c = 0; c < model->width; c++)
+				sums[c * LANES + j] += values[c];
 		}
-		for (size_t j = 0; j < LANES; j++)
-			take_leaf(run, r + j, tree, at[j]);
+	}
+	for (uint32_t j = 0; j < lanes && run->wants_leaf; j++) {
+		size_t row = run->first + group * LANES + lane + j;
+		if (row < run->x->rows)
+			run->out->leaf[row * run->out->leaf_cols + tree] = table->number[start + at[j]];
 	}
 }
 
+/* One row through one tree on the model's own arrays, from doubles that are what is compared. */
+static uint32_t
+walk_plain(const struct run *run, size_t row, uint32_t tree)
+{
+	const struct mmq_tree_model *model = run->model;
+	const struct mmq_batch *x = run->x;
+	const int32_t *codes = x->codes_cols > 0 ? x->codes + row * x->codes_cols : NULL;
+	mmq_rows_get_f64(x, row, run->plain);
+	for (uint32_t c = 0; c < model->cols && run->space == MMQ_SPACE_VALUES; c++)
+		run->plain[c] = (double)(float)run->plain[c];
+	return mmq_tree_walk_exact(model, tree, run->plain, codes) - model->tree_start[tree];
+}
+
 static void
-walk_eight_trees(const struct run *run, size_t r)
+walk_group(const struct run *run, size_t group, uint32_t tree, uint32_t end)
+{
+	const struct mmq_tree_walk *walk = run->model->walk;
+	const struct mmq_leaf_table *table = walk->rows_way->gives_bits ? &walk->by_bit : &walk->by_node;
+	const float *rows = run->rows + group * walk->slots.count * LANES;
+	uint32_t at[MMQ_WALK_TREES * LANES];
+	for (; tree < end; tree += MMQ_WALK_TREES) {
+		uint32_t count = end - tree < MMQ_WALK_TREES ? end - tree : MMQ_WALK_TREES;
+		walk->rows_way->rows(walk, run->space, tree, count, rows, at);
+		for (uint32_t t = 0; t < count; t++) {
+			for (uint32_t j = 0; walk->is_plain[tree + t] && j < LANES && run->first + group * LANES + j < run->x->rows; j++)
+				at[t * LANES + j] = walk_plain(run, run->first + group * LANES + j, tree + t);
+			take_leaves(run, table, group, LANES, 0, tree + t, at + (size_t)t * LANES);
+		}
+	}
+}
+
+static void
+walk_single(const struct run *run, size_t r)
 {
 	const struct mmq_tree_model *model = run->model;
 	const struct mmq_tree_walk *walk = model->walk;
-	const float *row = run->rows + r * walk->slots;
-	for (uint32_t from = 0; from < model->trees; from += LANES) {
-		uint32_t at[LANES], count = model->trees - from < LANES ? model->trees - from : LANES, depth = 0, head = 0;
-		for (uint32_t j = 0; j < LANES; j++) {
-			uint32_t tree = from + j;
-			at[j] = model->nodes;
-			if (j >= count || walk->is_mixed[tree])
-				continue;
-			at[j] = model->tree_start[tree];
-			depth = walk->depth[tree] > depth ? walk->depth[tree] : depth;
-			head = walk->head[tree] > head ? walk->head[tree] : head;
+	uint32_t at[MMQ_WALK_TREES];
+	mmq_tree_slots_fill(&walk->slots, model, run->x, run->first + r, run->single, 1);
+	for (uint32_t tree = 0; tree < model->trees; tree += MMQ_WALK_TREES) {
+		uint32_t count = model->trees - tree < MMQ_WALK_TREES ? model->trees - tree : MMQ_WALK_TREES;
+		walk->row_way->row(walk, run->space, tree, count, run->single, at);
+		for (uint32_t t = 0; t < count; t++) {
+			if (walk->is_plain[tree + t])
+				at[t] = walk_plain(run, run->first + r, tree + t);
+			take_leaves(run, &walk->by_node, r / LANES, 1, r % LANES, tree + t, &at[t]);
 		}
-		if (depth > 0)
-			walk_lanes(walk, at, row, 0, head, depth);
-		for (uint32_t j = 0; j < count; j++)
-			take_leaf(run, r, from + j, walk->is_mixed[from + j] ? walk_mixed(model, from + j, row, codes_of(run, r)) : at[j]);
+	}
+}
+
+/* The trees of one pass over a block's rows: their nodes fit a part of the second-level cache. */
+static uint32_t
+piece_end(const struct mmq_tree_model *model, uint32_t tree)
+{
+	uint32_t end = tree + 1;
+	while (end < model->trees && model->tree_start[end + 1] - model->tree_start[tree] <= PIECE_NODES)
+		end++;
+	return end;
+}
+
+/* Rows of a block in groups, the last one possibly padded with rows of zeros. */
+static void
+walk_groups(const struct run *run, size_t rows)
+{
+	const struct mmq_tree_model *model = run->model;
+	const struct mmq_tree_walk *walk = model->walk;
+	size_t groups = (rows + LANES - 1) / LANES;
+	memset(run->rows + rows / LANES * walk->slots.count * LANES, 0, (groups - rows / LANES) * walk->slots.count * LANES * sizeof(float));
+	for (size_t r = 0; r < rows; r++)
+		mmq_tree_slots_fill(&walk->slots, model, run->x, run->first + r, run->rows + r / LANES * walk->slots.count * LANES + r % LANES, LANES);
+	for (uint32_t tree = 0, end; tree < model->trees; tree = end) {
+		end = piece_end(model, tree);
+		for (size_t g = 0; g < groups; g++)
+			walk_group(run, g, tree, end);
 	}
 }
 
@@ -187,7 +148,7 @@ write_probability(const struct mmq_tree_model *model, const double *sums, double
 	if (model->boosting != MMQ_TREE_GBDT) {
 		double one = sums[0] / model->trees;
 		for (uint32_t c = 0; c < model->outputs; c++)
-			out[c] = sums[c] / model->trees;
+			out[c] = sums[c * LANES] / model->trees;
 		if (model->outputs == 1) {
 			out[0] = 1.0 - one;
 			out[1] = one;
@@ -199,9 +160,9 @@ write_probability(const struct mmq_tree_model *model, const double *sums, double
 	} else {
 		double top = sums[0], total = 0;
 		for (uint32_t c = 1; c < model->outputs; c++)
-			top = sums[c] > top ? sums[c] : top;
+			top = sums[c * LANES] > top ? sums[c * LANES] : top;
 		for (uint32_t c = 0; c < model->outputs; c++)
-			total += out[c] = exp(sums[c] - top);
+			total += out[c] = exp(sums[c * LANES] - top);
 		for (uint32_t c = 0; c < model->outputs; c++)
 			out[c] /= total;
 	}
@@ -212,57 +173,36 @@ write_rows(const struct run *run, size_t count)
 {
 	const struct mmq_tree_model *model = run->model;
 	bool is_forest = model->boosting != MMQ_TREE_GBDT;
-	for (size_t r = 0; r < count; r++) {
-		const double *sums = run->sums + r * model->outputs;
+	for (size_t r = 0; r < count && run->wants_sums; r++) {
+		const double *sums = run->sums + r / LANES * model->outputs * LANES + r % LANES;
 		size_t row = run->first + r;
 		for (uint32_t c = 0; c < model->outputs && (run->out->wanted & MMQ_OUT_SCORE) != 0; c++)
-			run->out->score[row * model->outputs + c] = is_forest ? model->base[c] + sums[c] / model->trees : sums[c];
+			run->out->score[row * model->outputs + c] = is_forest ? model->base[c] + sums[c * LANES] / model->trees : sums[c * LANES];
 		if ((run->out->wanted & MMQ_OUT_PROBABILITY) != 0)
 			write_probability(model, sums, run->out->probability + row * model->classes);
-	}
-}
-
-/* Rows of doubles through a model that compares doubles; row: (cols). */
-static void
-predict_exact(struct run *run, double *row)
-{
-	const struct mmq_tree_model *model = run->model;
-	const struct mmq_batch *x = run->x;
-	for (; run->first < x->rows; run->first++) {
-		if (x->row_start != NULL) {
-			memset(row, 0, model->cols * sizeof(*row));
-			for (uint64_t k = x->row_start[run->first]; k < x->row_start[run->first + 1]; k++)
-				row[x->col[k]] = ((const double *)x->value)[k];
-		}
-		const double *from = x->row_start != NULL ? row : (const double *)x->dense + run->first * x->stride;
-		memcpy(run->sums, model->base, model->outputs * sizeof(double));
-		for (uint32_t tree = 0; tree < model->trees; tree++)
-			take_leaf(run, 0, tree, mmq_tree_walk_exact(model, tree, from, codes_of(run, 0)));
-		write_rows(run, 1);
 	}
 }
 
 void
 mmq_tree_predict(const struct mmq_tree_model *model, const struct mmq_batch *x, struct mmq_outputs *out, void *scratch)
 {
+	const struct mmq_tree_walk *walk = model->walk;
 	size_t block = block_rows(model, x->rows);
-	struct run run = { .model = model, .x = x, .out = out, .sums = scratch };
-	run.rows = (float *)(run.sums + block * model->outputs);
+	struct run run = { .model = model, .x = x, .out = out, .rows = scratch, .space = mmq_tree_slots_space(&walk->slots, x) };
+	run.sums = (double *)(run.rows + block * walk->slots.count);
+	run.plain = run.sums + block * model->outputs;
+	run.single = (float *)(run.plain + (walk->any_plain ? model->cols : 0));
 	run.wants_sums = (out->wanted & (MMQ_OUT_SCORE | MMQ_OUT_PROBABILITY)) != 0;
 	run.wants_leaf = (out->wanted & MMQ_OUT_LEAF) != 0;
-	if (model->threshold64 != NULL && x->dtype == MMQ_F64) {
-		predict_exact(&run, run.sums + block * model->outputs);
-		return;
-	}
 	for (run.first = 0; run.first < x->rows; run.first += block) {
-		size_t count = x->rows - run.first < block ? x->rows - run.first : block, r = 0;
-		prepare_rows(model->walk, x, run.first, count, run.rows);
-		for (size_t k = 0; k < count * model->outputs; k++)
-			run.sums[k] = model->boosting == MMQ_TREE_GBDT ? model->base[k % model->outputs] : 0.0;
-		for (; r + LANES <= count; r += LANES)
-			walk_eight_rows(&run, r);
-		for (; r < count; r++)
-			walk_eight_trees(&run, r);
+		size_t count = x->rows - run.first < block ? x->rows - run.first : block, grouped = count;
+		if (count % LANES < walk->group_min)
+			grouped -= count % LANES;
+		for (size_t k = 0; k < (count + LANES - 1) / LANES * model->outputs * LANES; k++)
+			run.sums[k] = model->boosting == MMQ_TREE_GBDT ? model->base[k / LANES % model->outputs] : 0.0;
+		walk_groups(&run, grouped);
+		for (size_t r = grouped; r < count; r++)
+			walk_single(&run, r);
 		write_rows(&run, count);
 	}
 }

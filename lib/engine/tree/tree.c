@@ -8,6 +8,7 @@
 
 #include "engine/check.h"
 #include "engine/tree/grow.h"
+#include "engine/tree/walk.h"
 
 enum {
 	TASKS = MMQ_REGRESSION | MMQ_BINARY | MMQ_MULTICLASS,
@@ -93,8 +94,7 @@ tree_gives(const void *state)
 static size_t
 tree_scratch_bytes(const void *state, size_t rows_max, unsigned wanted)
 {
-	(void)wanted;
-	return mmq_tree_scratch_bytes(state, rows_max);
+	return mmq_tree_scratch_bytes(state, rows_max, wanted);
 }
 
 static void
@@ -142,6 +142,9 @@ tree_describe(const void *state, struct mmq_part *out, struct mmq_err *err)
 		mmq_part_put_double(out, "train_loss", model->train_loss);
 	if (isfinite(model->valid_loss))
 		mmq_part_put_double(out, "valid_loss", model->valid_loss);
+	/* Chosen for this processor when the model was loaded; see choose.c. */
+	mmq_part_put_text(out, "inference_rows", model->walk->rows_way->name);
+	mmq_part_put_text(out, "inference_one_row", model->walk->row_way->name);
 	if (model->trees == 0)
 		mmq_part_put_text(out, "warning", "no split met the limits on leaves: the model is a constant");
 	/* In the order of prepared columns: dense or sparse ones, then categories. */

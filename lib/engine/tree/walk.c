@@ -6,35 +6,7 @@
 
 #include "util/mem.h"
 
-/* Slots for the columns that numeric nodes use; column_slot and `twin` (cols) tell them. */
-static void
-give_slots(struct mmq_tree_walk *walk, const struct mmq_tree_model *model, uint32_t *twin)
-{
-	walk->column_slot = mmq_array((size_t)model->cols + 1, sizeof(uint32_t));
-	for (uint32_t k = 0; k < model->nodes; k++) {
-		if (model->kind[k] == MMQ_NODE_LEAF || model->kind[k] == MMQ_NODE_CATEGORY)
-			continue;
-		walk->column_slot[model->feature[k]] = 1;
-		if (model->kind[k] == MMQ_NODE_LESS_SECOND)
-			twin[model->feature[k]] = 1;
-	}
-	for (uint32_t c = 0; c < model->cols; c++)
-		walk->plain += walk->column_slot[c];
-	walk->slot_source = mmq_array((size_t)walk->plain + 1, sizeof(uint32_t));
-	walk->negated_slot = mmq_array((size_t)walk->plain + 1, sizeof(uint32_t));
-	uint32_t next = 0;
-	for (uint32_t c = 0; c < model->cols; c++) {
-		if (walk->column_slot[c] == 0)
-			continue;
-		walk->slot_source[next++] = c;
-		walk->column_slot[c] = next;
-		if (twin[c] != 0) {
-			walk->negated_slot[walk->negated++] = next;
-			twin[c] = walk->plain + walk->negated;
-		}
-	}
-	walk->slots = 1 + walk->plain + walk->negated;
-}
+enum { RANKS_MAX = 1 << 24 };   /* whole numbers beyond it are not all floats */
 
 static unsigned
 bits_for(uint32_t largest)
@@ -43,23 +15,6 @@ bits_for(uint32_t largest)
 	while (bits < 32 && largest >> bits != 0)
 		bits++;
 	return bits;
-}
-
-static void
-pack_node(struct mmq_tree_walk *walk, const struct mmq_tree_model *model, const uint32_t *twin, uint32_t start, uint32_t k)
-{
-	struct mmq_walk_node *node = &walk->nodes[k];
-	float t = model->threshold[k];
-	switch (model->kind[k]) {
-	case MMQ_NODE_LESS_FIRST:
-		*node = (struct mmq_walk_node){ t, (start + model->first[k]) << walk->shift | walk->column_slot[model->feature[k]] };
-		break;
-	case MMQ_NODE_LESS_SECOND:
-		*node = (struct mmq_walk_node){ -nextafterf(t, INFINITY), (start + model->first[k]) << walk->shift | twin[model->feature[k]] };
-		break;
-	default:
-		*node = (struct mmq_walk_node){ INFINITY, k << walk->shift };
-	}
 }
 
 /* Longest path, and the mean over training rows rounded up: what a walk does without looking whether it has arrived. */
@@ -72,16 +27,17 @@ measure_depth(struct mmq_tree_walk *walk, const struct mmq_tree_model *model, ui
 		depth[k - start] = 0;
 	for (uint32_t k = start; k < end; k++) {
 		if (model->kind[k] == MMQ_NODE_LEAF) {
-			walk->leaf_number[k] = leaves++;
+			walk->by_node.number[k] = leaves++;
+			walk->by_node.value_row[k] = model->feature[k];
 			rows += (double)model->cover[k];
 			steps += (double)model->cover[k] * depth[k - start];
 			walk->depth[tree] = depth[k - start] > walk->depth[tree] ? depth[k - start] : walk->depth[tree];
 			if (model->width == 1)
-				walk->leaf_value[k] = model->values[model->feature[k]];
+				walk->by_node.value[k] = model->values[model->feature[k]];
 			continue;
 		}
-		if (model->kind[k] >= MMQ_NODE_CATEGORY)
-			walk->is_mixed[tree] = 1;
+		if (model->kind[k] == MMQ_NODE_CATEGORY && !walk->slots.has_sets)
+			walk->is_plain[tree] = 1;
 		for (uint32_t side = 0; side < 2; side++) {
 			uint32_t *child = &depth[model->first[k] + side];
 			*child = depth[k - start] + 1 > *child ? depth[k - start] + 1 : *child;
@@ -91,32 +47,77 @@ measure_depth(struct mmq_tree_walk *walk, const struct mmq_tree_model *model, ui
 	walk->head[tree] = mean < walk->depth[tree] ? (uint32_t)mean : walk->depth[tree];
 }
 
+static void
+pack_nodes(struct mmq_tree_walk *walk, const struct mmq_tree_model *model, enum mmq_walk_space space)
+{
+	struct mmq_walk_node *nodes = walk->nodes[space] = mmq_aligned_huge(((size_t)model->nodes + 1) * sizeof(*nodes));
+	for (uint32_t tree = 0; tree < model->trees; tree++) {
+		uint32_t start = model->tree_start[tree];
+		for (uint32_t k = start; k < model->tree_start[tree + 1]; k++) {
+			if (model->kind[k] == MMQ_NODE_LEAF || walk->is_plain[tree])
+				nodes[k] = (struct mmq_walk_node){ INFINITY, (k - start) << walk->shift };
+			else
+				nodes[k] = (struct mmq_walk_node){ mmq_tree_slot_threshold(&walk->slots, model, k, space),
+					model->first[k] << walk->shift | mmq_tree_slot_of(&walk->slots, model, k) };
+		}
+	}
+	nodes[model->nodes] = (struct mmq_walk_node){ INFINITY, 0 };
+}
+
+/* Whether node numbers and slots fit their word, and ranks a float; otherwise every tree is walked plainly. */
+static bool
+can_pack(struct mmq_tree_walk *walk, const struct mmq_tree_model *model)
+{
+	const struct mmq_tree_slots *slots = &walk->slots;
+	uint32_t largest = 1;
+	for (uint32_t tree = 0; tree < model->trees; tree++) {
+		uint32_t size = model->tree_start[tree + 1] - model->tree_start[tree];
+		largest = size > largest ? size : largest;
+	}
+	walk->shift = bits_for(slots->count - 1);
+	for (uint32_t s = 0; slots->ladder != NULL && s < slots->plain; s++)
+		if (slots->ladder_start[s + 1] - slots->ladder_start[s] >= RANKS_MAX)
+			return false;
+	return walk->shift + bits_for(largest) <= 32;
+}
+
 struct mmq_tree_walk *
 mmq_tree_walk_new(const struct mmq_tree_model *model)
 {
 	struct mmq_tree_walk *walk = mmq_alloc(sizeof(*walk));
-	uint32_t *twin = mmq_array((size_t)model->cols + 1, sizeof(*twin)), *depth = mmq_array((size_t)model->nodes + 1, sizeof(*depth));
+	uint32_t *depth = mmq_array((size_t)model->nodes + 1, sizeof(*depth));
 
-	give_slots(walk, model, twin);
-	walk->shift = bits_for(walk->slots - 1);
+	mmq_tree_slots_init(&walk->slots, model);
+	walk->trees = model->trees;
+	walk->tree_start = model->tree_start;
+	walk->nodes_count = model->nodes;
 	walk->depth = mmq_array((size_t)model->trees + 1, sizeof(uint32_t));
 	walk->head = mmq_array((size_t)model->trees + 1, sizeof(uint32_t));
-	walk->is_mixed = mmq_array((size_t)model->trees + 1, 1);
-	walk->leaf_number = mmq_array((size_t)model->nodes + 1, sizeof(uint32_t));
-	walk->leaf_value = model->width == 1 ? mmq_array((size_t)model->nodes + 1, sizeof(double)) : NULL;
-	walk->nodes = mmq_aligned(((size_t)model->nodes + 1) * sizeof(*walk->nodes));
-	bool fits = walk->shift + bits_for(model->nodes) <= 32;
+	walk->is_plain = mmq_array((size_t)model->trees + 1, 1);
+	walk->by_node = (struct mmq_leaf_table){ .start = model->tree_start, .number = mmq_array((size_t)model->nodes + 1, sizeof(uint32_t)),
+		.value_row = mmq_array((size_t)model->nodes + 1, sizeof(uint32_t)),
+		.value = model->width == 1 ? mmq_aligned_huge(((size_t)model->nodes + 1) * sizeof(double)) : NULL };
+	bool fits = can_pack(walk, model);
 	for (uint32_t tree = 0; tree < model->trees; tree++) {
 		measure_depth(walk, model, tree, depth);
-		if (!fits)
-			walk->is_mixed[tree] = 1;
-		for (uint32_t k = model->tree_start[tree]; k < model->tree_start[tree + 1]; k++)
-			pack_node(walk, model, twin, model->tree_start[tree], k);
+		walk->is_plain[tree] = walk->is_plain[tree] || !fits;
+		walk->any_plain = walk->any_plain || walk->is_plain[tree];
 	}
-	walk->nodes[model->nodes] = (struct mmq_walk_node){ INFINITY, fits ? model->nodes << walk->shift : 0 };
-	free(twin);
 	free(depth);
+	pack_nodes(walk, model, MMQ_SPACE_VALUES);
+	if (walk->slots.ladder != NULL)
+		pack_nodes(walk, model, MMQ_SPACE_RANKS);
+	mmq_walk_build_masks(walk, model);
+	mmq_walk_choose(walk);
 	return walk;
+}
+
+static void
+table_fini(struct mmq_leaf_table *table)
+{
+	free(table->number);
+	free(table->value_row);
+	free(table->value);
 }
 
 void
@@ -125,15 +126,19 @@ mmq_tree_walk_destroy(struct mmq_tree_walk **walk_p)
 	struct mmq_tree_walk *walk = *walk_p;
 	if (walk == NULL)
 		return;
-	free(walk->nodes);
-	free(walk->slot_source);
-	free(walk->negated_slot);
-	free(walk->column_slot);
+	for (int space = 0; space < MMQ_SPACES; space++) {
+		free(walk->nodes[space]);
+		free(walk->entries[space]);
+	}
+	mmq_tree_slots_fini(&walk->slots);
+	table_fini(&walk->by_node);
+	table_fini(&walk->by_bit);
 	free(walk->depth);
 	free(walk->head);
-	free(walk->is_mixed);
-	free(walk->leaf_number);
-	free(walk->leaf_value);
+	free(walk->is_plain);
+	free(walk->word_start);
+	free(walk->tree_word);
+	free(walk->bits_start);
 	free(walk);
 	*walk_p = NULL;
 }

@@ -1,30 +1,73 @@
-/* walk.h: trees packed for prediction, derived from a model when it is made or opened.
+/* walk.h: trees packed for prediction, derived from a model when it is made or opened, and the ways to find a row's leaves.
  *
- * A node is 8 bytes: a float, and a word that holds the number of the first child above the number of a slot in a row of floats.
- * The step is `first + !(row[slot] <= threshold)` for every node, so that a walk has no branches and 8 walks can be interleaved:
+ * A packed node is 8 bytes: a float, and a word that holds the number of the first child (from its tree's start) above the number of a
+ * slot. The step is `first + !(slot <= threshold)` for every node, so that walks have no branches and many can be interleaved:
  *  - missing (NaN) fails the comparison and goes to the second child;
  *  - LESS_SECOND compares a negated copy of the column: !(-x <= -next(t)) is x <= t or missing, next(t) the float above t;
  *  - a leaf is its own child and compares slot 0, which is always 0, with +inf: more steps than the path is long do no harm.
- * Trees with category nodes are walked one row at a time on the model's own arrays. */
+ * Masks (V-QuickScorer: Lucchese et al. 2016) need no walk: bits stand for a tree's leaves from first to last, every node whose
+ * comparison fails strikes the leaves below its first child, and the lowest bit left is the row's leaf. Here they go tree by tree, with a
+ * word's bits in a register.
+ * All ways give the same leaves, and values are added tree after tree in double, so the choice between them (choose.c) changes no bit. */
 #ifndef MMQ_ENGINE_TREE_WALK_H
 #define MMQ_ENGINE_TREE_WALK_H
 
-#include "engine/tree/model.h"
+#include "engine/tree/slots.h"
+
+enum {
+	MMQ_WALK_TREES = 32,          /* most trees that a way is asked for at once */
+	MMQ_MASK_LEAVES_MAX = 256,
+	MMQ_WALK_WAYS_MAX = 5,
+};
 
 struct mmq_walk_node { float threshold; uint32_t packed; };
+struct mmq_mask_entry { float threshold; uint32_t slot, mask; };
+
+/* What a way's answer means: place p of a tree is entry start[tree] + p. */
+struct mmq_leaf_table {
+	const uint32_t *start;        /* (trees) */
+	uint32_t *number;             /* the leaf's number within its tree, in the order of the model's nodes */
+	uint32_t *value_row;          /* of model->values */
+	double *value;                /* width 1: the value itself */
+};
+
+struct mmq_tree_walk;
+/* Leaves of a group of 16 rows (slots, 16) for `count` <= MMQ_WALK_TREES trees; at_out (count, 16): places. */
+typedef void mmq_walk_rows(const struct mmq_tree_walk *walk, enum mmq_walk_space space, uint32_t tree, uint32_t count, const float *rows,
+    uint32_t *at_out);
+/* Leaves of one row (slots); at_out (count). Places are nodes. */
+typedef void mmq_walk_row(const struct mmq_tree_walk *walk, enum mmq_walk_space space, uint32_t tree, uint32_t count, const float *row,
+    uint32_t *at_out);
+
+struct mmq_walk_way { const char *name; mmq_walk_rows *rows; mmq_walk_row *row; bool gives_bits; };
 
 struct mmq_tree_walk {
-	struct mmq_walk_node *nodes;   /* (model nodes + 1): the last is a leaf of its own, for lanes without work */
-	unsigned shift;                /* packed = first << shift | slot */
-	uint32_t slots;                /* floats of a prepared row; slot 0 is 0 */
-	uint32_t plain, negated;       /* slots 1..plain hold columns, the next `negated` negated copies of some */
-	uint32_t *slot_source;         /* (plain): column of the batch */
-	uint32_t *negated_slot;        /* (negated): the plain slot it copies */
-	uint32_t *column_slot;         /* (cols): plain slot, 0 = unused */
-	uint32_t *depth, *head;        /* (trees): steps of the longest path, and of the average row */
-	uint8_t *is_mixed;             /* (trees): has category nodes, or the packing had too few bits */
-	uint32_t *leaf_number;         /* (nodes): counted within the tree; only for leaves */
-	double *leaf_value;            /* (nodes): only for width 1 */
+	struct mmq_tree_slots slots;
+	uint32_t trees;
+	const uint32_t *tree_start;                /* borrowed from the model */
+	uint32_t nodes_count;
+	struct mmq_walk_node *nodes[MMQ_SPACES];   /* (nodes_count + 1): the last is a leaf of its own, for lanes without work; NULL: no such space */
+	unsigned shift;                            /* packed = first << shift | slot */
+	uint32_t *depth, *head;                    /* (trees): steps of the longest path, and of the average row */
+	uint8_t *is_plain;                         /* (trees): only exact.c can walk it */
+	bool any_plain;
+	struct mmq_mask_entry *entries[MMQ_SPACES];
+	uint32_t *word_start;                      /* (words + 1) into entries */
+	uint32_t *tree_word;                       /* (trees + 1) into words; NULL: too many leaves for masks */
+	uint32_t *bits_start;                      /* (trees) into by_bit */
+	struct mmq_leaf_table by_node, by_bit;
+	const struct mmq_walk_way *rows_way, *row_way;
+	size_t group_min;                          /* so many rows or more are worth a group of 16 */
 };
+
+/* walk_rows.c, walk_512.c, mask.c: append the ways that this processor and model allow; return how many. */
+size_t mmq_walk_interleaved(const struct mmq_tree_walk *walk, const struct mmq_walk_way **ways_out);
+size_t mmq_walk_gathered(const struct mmq_tree_walk *walk, const struct mmq_walk_way **ways_out);
+size_t mmq_walk_masks(const struct mmq_tree_walk *walk, const struct mmq_walk_way **ways_out);
+/* mask.c: entries of all trees, if they have few enough leaves. */
+void mmq_walk_build_masks(struct mmq_tree_walk *walk, const struct mmq_tree_model *model);
+/* choose.c: all legal ways, the last of which works for every model; and the choice among them. */
+size_t mmq_walk_ways(const struct mmq_tree_walk *walk, const struct mmq_walk_way *ways_out[MMQ_WALK_WAYS_MAX]);
+void mmq_walk_choose(struct mmq_tree_walk *walk);
 
 #endif
