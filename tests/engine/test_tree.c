@@ -15,39 +15,6 @@
 
 #define ONE_STEP "num_iterations=1 learning_rate=1 min_data_in_leaf=1 min_data_in_bin=1 "
 
-static void *
-train_well(struct tree_case *c, const char *settings)
-{
-	struct mmq_err err;
-	void *state = tree_case_train(c, settings, &err);
-	if (state == NULL)
-		fail_msg("%s", err.message);
-	return state;
-}
-
-/* Noisy nonlinear data with missing values and categories, of any task. */
-static void
-fill_random(struct tree_case *c, uint64_t seed)
-{
-	struct mmq_rng rng = mmq_rng_stream(seed, 0, 0);
-	size_t cols = c->data.x.cols, codes_cols = c->data.x.codes_cols;
-	for (size_t r = 0; r < c->data.x.rows; r++) {
-		double value = 0;
-		for (size_t k = 0; k < cols; k++) {
-			double x = mmq_rng_normal(&rng);
-			c->x[r * cols + k] = mmq_rng_uniform(&rng) < 0.05 ? NAN : (float)x;
-			value += isnan(c->x[r * cols + k]) ? 0.7 : k % 2 == 0 ? x : x * x - 1;
-		}
-		for (size_t k = 0; k < codes_cols; k++) {
-			int32_t code = (int32_t)mmq_rng_below(&rng, c->features[cols + k].cardinality);
-			c->codes[r * codes_cols + k] = mmq_rng_uniform(&rng) < 0.05 ? -1 : code;
-			value += (code * 7 % 5) - 2;
-		}
-		value += 0.3 * mmq_rng_normal(&rng);
-		c->y[r] = c->data.classes == 0 ? value : c->data.classes == 2 ? value > 0 : value < -1 ? 0 : value < 1 ? 1 : 2;
-	}
-}
-
 static void
 test_one_split_gives_the_two_means(void **unused)
 {
@@ -58,7 +25,7 @@ test_one_split_gives_the_two_means(void **unused)
 		c.x[r] = (float)r;
 		c.y[r] = r < 4 ? 1.0 + (double)(r % 2) : 10.0;
 	}
-	void *state = train_well(&c, ONE_STEP "num_leaves=2");
+	void *state = tree_case_train_well(&c, ONE_STEP "num_leaves=2");
 	double *score = tree_case_score(state, &c.data.x, NULL, NULL, 0);
 	for (size_t r = 0; r < 10; r++)
 		assert_near(score[r], r < 4 ? 1.5 : 10.0, 1e-6);
@@ -66,7 +33,7 @@ test_one_split_gives_the_two_means(void **unused)
 	assert_true(tree_case_tells(state, "leaves") == 2);
 	mmq_engine_tree.destroy(&state);
 	/* With lambda the step is shorter: mean 6.6, sum of residuals of the left side 4 * (1.5 - 6.6), over 4 + 2. */
-	state = train_well(&c, ONE_STEP "num_leaves=2 reg_lambda=2");
+	state = tree_case_train_well(&c, ONE_STEP "num_leaves=2 reg_lambda=2");
 	score = tree_case_score(state, &c.data.x, NULL, NULL, 0);
 	assert_near(score[0], 6.6 + 4 * (1.5 - 6.6) / 6, 1e-5);
 	assert_near(score[9], 6.6 + 6 * (10 - 6.6) / 8, 1e-5);
@@ -85,7 +52,7 @@ test_logistic_leaf_is_one_newton_step(void **unused)
 		c.x[r] = r < 4;
 		c.y[r] = r == 0 || r >= 5;  /* 1 of 4 on one side, 3 of 4 on the other */
 	}
-	void *state = train_well(&c, ONE_STEP "num_leaves=2");
+	void *state = tree_case_train_well(&c, ONE_STEP "num_leaves=2");
 	double *probability, *score = tree_case_score(state, &c.data.x, &probability, NULL, 2);
 	/* p = 1/2 at the start: -G / H = (1 - 2) / (4 / 4) = -1 and +1. */
 	assert_near(score[0], -1.0, 1e-6);
@@ -109,7 +76,7 @@ test_missing_values_go_where_they_fit(void **unused)
 			c.x[r] = r < 10 ? 1.0f : r < 20 ? 2.0f : NAN;
 			c.y[r] = r < 10 ? 0 : r < 20 ? 5 : high ? 5 : 0;
 		}
-		void *state = train_well(&c, ONE_STEP "num_leaves=2");
+		void *state = tree_case_train_well(&c, ONE_STEP "num_leaves=2");
 		double *score = tree_case_score(state, &c.data.x, NULL, NULL, 0);
 		for (size_t r = 0; r < 30; r++)
 			assert_near(score[r], c.y[r], 1e-6);
@@ -118,7 +85,7 @@ test_missing_values_go_where_they_fit(void **unused)
 		/* Missing against present, when that is the only difference. */
 		for (size_t r = 0; r < 30; r++)
 			c.y[r] = r < 20 ? 1 : 4;
-		state = train_well(&c, ONE_STEP "num_leaves=2");
+		state = tree_case_train_well(&c, ONE_STEP "num_leaves=2");
 		score = tree_case_score(state, &c.data.x, NULL, NULL, 0);
 		for (size_t r = 0; r < 30; r++)
 			assert_near(score[r], c.y[r], 1e-6);
@@ -140,7 +107,7 @@ test_missing_follows_the_majority_when_training_had_none(void **unused)
 			c.x[r] = low ? 1.0f : 2.0f;
 			c.y[r] = low ? 0 : 5;
 		}
-		void *state = train_well(&c, ONE_STEP "num_leaves=2");
+		void *state = tree_case_train_well(&c, ONE_STEP "num_leaves=2");
 		float missing = NAN;
 		struct mmq_batch x = { .rows = 1, .cols = 1, .dtype = MMQ_F32, .dense = &missing, .stride = 1 };
 		double *score = tree_case_score(state, &x, NULL, NULL, 0);
@@ -162,7 +129,7 @@ test_categories_split_by_sets(void **unused)
 			c.codes[r] = (int32_t)(r % cardinality);
 			c.y[r] = cardinality == 3 ? c.codes[r] == 1 : c.codes[r] % 2;
 		}
-		void *state = train_well(&c, ONE_STEP "num_leaves=2 min_data_per_group=1 cat_smooth=0 cat_l2=0");
+		void *state = tree_case_train_well(&c, ONE_STEP "num_leaves=2 min_data_per_group=1 cat_smooth=0 cat_l2=0");
 		double *score = tree_case_score(state, &c.data.x, NULL, NULL, 0);
 		for (size_t r = 0; r < 600; r++)
 			assert_near(score[r], c.y[r], 1e-5);
@@ -185,7 +152,7 @@ test_weights_are_repetitions(void **unused)
 	(void)unused;
 	struct tree_case a, b;
 	tree_case_init(&a, 300, 3, 0, 0, 0);
-	fill_random(&a, 5);
+	tree_case_fill(&a, 5);
 	a.weight = mmq_array(300, sizeof(float));
 	size_t total = 0;
 	for (size_t r = 0; r < 300; r++) {
@@ -208,8 +175,8 @@ test_weights_are_repetitions(void **unused)
 		for (size_t r = 0; r < total; r++)
 			for (size_t j = 0; j < 3; j++)
 				b.x[r * 3 + j] = nearbyintf(b.x[r * 3 + j] * 8);
-		state_a = train_well(&a, kinds[k]);
-		state_b = train_well(&b, kinds[k]);
+		state_a = tree_case_train_well(&a, kinds[k]);
+		state_b = tree_case_train_well(&b, kinds[k]);
 		double *score_a = tree_case_score(state_a, &a.data.x, NULL, NULL, 0), *score_b = tree_case_score(state_b, &a.data.x, NULL, NULL, 0);
 		for (size_t r = 0; r < 300; r++)
 			assert_near(score_a[r], score_b[r], 1e-4);
@@ -237,10 +204,10 @@ test_same_seed_same_bits_for_any_threads(void **unused)
 			struct tree_case c;
 			size_t rows = k == 0 && classes == 2 ? 90000 : 1500;  /* large enough that rows are split over threads */
 			tree_case_init(&c, rows, 3, 1, 9, classes);
-			fill_random(&c, 11);
-			void *one = train_well(&c, kinds_of_fit[k]);
+			tree_case_fill(&c, 11);
+			void *one = tree_case_train_well(&c, kinds_of_fit[k]);
 			c.fit.pool = pool;
-			void *two = train_well(&c, kinds_of_fit[k]);
+			void *two = tree_case_train_well(&c, kinds_of_fit[k]);
 			double *score_one = tree_case_score(one, &c.data.x, NULL, NULL, 0), *score_two = tree_case_score(two, &c.data.x, NULL, NULL, 0);
 			assert_memory_equal(score_one, score_two, rows * mmq_engine_tree.score_cols(one) * sizeof(double));
 			free(score_one);
@@ -260,8 +227,8 @@ test_one_row_equals_the_batch_and_leaves_name_values(void **unused)
 	for (size_t k = 0; k < sizeof(kinds_of_fit) / sizeof(kinds_of_fit[0]); k++) {
 		struct tree_case c;
 		tree_case_init(&c, 403, 3, k % 2, 9, 3);
-		fill_random(&c, 13);
-		void *state = train_well(&c, kinds_of_fit[k]);
+		tree_case_fill(&c, 13);
+		void *state = tree_case_train_well(&c, kinds_of_fit[k]);
 		uint32_t *leaf, *leaf_one;
 		double *probability, *probability_one, *score = tree_case_score(state, &c.data.x, &probability, &leaf, 3);
 		size_t trees = mmq_engine_tree.leaf_cols(state);
@@ -293,7 +260,7 @@ test_f64_and_sparse_rows_give_the_same_model(void **unused)
 	(void)unused;
 	struct tree_case c;
 	tree_case_init(&c, 400, 4, 0, 0, 2);
-	fill_random(&c, 17);
+	tree_case_fill(&c, 17);
 	double *wide = mmq_array(1600, sizeof(double));
 	uint64_t *start = mmq_array(401, sizeof(uint64_t));
 	uint32_t *col = mmq_array(1600, sizeof(uint32_t));
@@ -314,7 +281,7 @@ test_f64_and_sparse_rows_give_the_same_model(void **unused)
 	double *scores[3];
 	for (size_t k = 0; k < 3; k++) {
 		c.data.x = batches[k];
-		void *state = train_well(&c, "num_iterations=10");
+		void *state = tree_case_train_well(&c, "num_iterations=10");
 		scores[k] = tree_case_score(state, &batches[k], NULL, NULL, 0);
 		double *other = tree_case_score(state, &batches[(k + 1) % 3], NULL, NULL, 0);
 		assert_memory_equal(scores[k], other, 400 * sizeof(double));
@@ -348,7 +315,7 @@ test_data_that_cannot_split_gives_a_constant(void **unused)
 				tree_case_fini(&c);
 				continue;
 			}
-			void *state = train_well(&c, kinds[k]);
+			void *state = tree_case_train_well(&c, kinds[k]);
 			double *score = tree_case_score(state, &c.data.x, NULL, NULL, 0), mean = 0;
 			for (size_t r = 0; r < c.data.x.rows; r++)
 				mean += c.y[r] / (double)c.data.x.rows;
@@ -366,7 +333,7 @@ test_data_that_cannot_split_gives_a_constant(void **unused)
 		c.x[r] = (float)r;
 		c.y[r] = 1;
 	}
-	void *state = train_well(&c, "num_iterations=3");
+	void *state = tree_case_train_well(&c, "num_iterations=3");
 	double *probability, *score = tree_case_score(state, &c.data.x, &probability, NULL, 2);
 	assert_true(score[0] > 30 && probability[1] > 0.999999 && probability[0] >= 0);
 	free(score);
@@ -396,7 +363,7 @@ test_cancel_leaves_nothing(void **unused)
 		struct mmq_err err;
 		struct tree_case c;
 		tree_case_init(&c, 500, 3, 0, 0, 2);
-		fill_random(&c, 19);
+		tree_case_fill(&c, 19);
 		c.fit.progress = &progress;
 		assert_null(tree_case_train(&c, settings[k % 3], &err));
 		assert_int_equal(err.code, MMQ_CANCELLED);
@@ -412,10 +379,10 @@ test_early_stopping_keeps_the_best_round(void **unused)
 	struct tree_case c, v;
 	tree_case_init(&c, 300, 5, 0, 0, 2);
 	tree_case_init(&v, 300, 5, 0, 0, 2);
-	fill_random(&c, 23);
-	fill_random(&v, 29);
+	tree_case_fill(&c, 23);
+	tree_case_fill(&v, 29);
 	c.fit.valid = &v.data;
-	void *stopped = train_well(&c, "num_iterations=300 learning_rate=0.3 early_stopping_round=5 min_data_in_leaf=5");
+	void *stopped = tree_case_train_well(&c, "num_iterations=300 learning_rate=0.3 early_stopping_round=5 min_data_in_leaf=5");
 	double best = tree_case_tells(stopped, "best_iteration"), loss = tree_case_tells(stopped, "valid_loss"), sum = 0;
 	assert_true(best >= 1 && best < 295);
 	assert_true(tree_case_tells(stopped, "trees") == best);
@@ -435,13 +402,13 @@ test_depth_and_leaf_limits_hold(void **unused)
 	(void)unused;
 	struct tree_case c;
 	tree_case_init(&c, 5000, 4, 0, 0, 0);
-	fill_random(&c, 31);
+	tree_case_fill(&c, 31);
 	static const struct { const char *settings; double leaves_max, rows_min; } limits[] = {
 		{ "num_iterations=1 max_depth=3", 8, 20 }, { "num_iterations=1 num_leaves=200 min_data_in_leaf=50", 200, 50 },
 		{ "boosting=tree max_depth=4", 16, 1 }, { "boosting=tree num_leaves=37", 37, 1 }, { "boosting=tree min_data_in_leaf=25", 200, 25 },
 	};
 	for (size_t k = 0; k < sizeof(limits) / sizeof(limits[0]); k++) {
-		void *state = train_well(&c, limits[k].settings);
+		void *state = tree_case_train_well(&c, limits[k].settings);
 		uint32_t *leaf, counts[5000] = { 0 };
 		double *score = tree_case_score(state, &c.data.x, NULL, &leaf, 0);
 		assert_true(tree_case_tells(state, "leaves") <= limits[k].leaves_max);

@@ -1,4 +1,5 @@
 /* tree_case.c: small fits of the tree engine for its tests. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "math/rng.h"
 #include "tests/engine/tree_case.h"
 #include "util/mem.h"
 
@@ -57,6 +59,38 @@ tree_case_train(struct tree_case *c, const char *settings, struct mmq_err *err)
 	}
 	free(words);
 	return state;
+}
+
+void *
+tree_case_train_well(struct tree_case *c, const char *settings)
+{
+	struct mmq_err err;
+	void *state = tree_case_train(c, settings, &err);
+	if (state == NULL)
+		fail_msg("%s", err.message);
+	return state;
+}
+
+void
+tree_case_fill(struct tree_case *c, uint64_t seed)
+{
+	struct mmq_rng rng = mmq_rng_stream(seed, 0, 0);
+	size_t cols = c->data.x.cols, codes_cols = c->data.x.codes_cols;
+	for (size_t r = 0; r < c->data.x.rows; r++) {
+		double value = 0;
+		for (size_t k = 0; k < cols; k++) {
+			double x = mmq_rng_normal(&rng);
+			c->x[r * cols + k] = mmq_rng_uniform(&rng) < 0.05 ? NAN : (float)x;
+			value += isnan(c->x[r * cols + k]) ? 0.7 : k % 2 == 0 ? x : x * x - 1;
+		}
+		for (size_t k = 0; k < codes_cols; k++) {
+			int32_t code = (int32_t)mmq_rng_below(&rng, c->features[cols + k].cardinality);
+			c->codes[r * codes_cols + k] = mmq_rng_uniform(&rng) < 0.05 ? -1 : code;
+			value += (code * 7 % 5) - 2;
+		}
+		value += 0.3 * mmq_rng_normal(&rng);
+		c->y[r] = c->data.classes == 0 ? value : c->data.classes == 2 ? value > 0 : value < -1 ? 0 : value < 1 ? 1 : 2;
+	}
 }
 
 double *

@@ -23,6 +23,10 @@ void tree_case_init(struct tree_case *c, size_t rows, size_t cols, size_t codes_
 void tree_case_fini(struct tree_case *c);
 /* Train with settings such as "num_leaves=4 min_data_in_leaf=1"; the caller destroys the state. NULL: err. */
 void *tree_case_train(struct tree_case *c, const char *settings, struct mmq_err *err);
+/* The same, where an error fails the test. */
+void *tree_case_train_well(struct tree_case *c, const char *settings);
+/* Noisy nonlinear data with missing values and categories, of any task. */
+void tree_case_fill(struct tree_case *c, uint64_t seed);
 /* Scores (rows, score_cols) and, unless NULL, probabilities (rows, classes) and leaves (rows, leaf_cols) of x; asserts success. */
 double *tree_case_score(const void *state, const struct mmq_batch *x, double **probability_out, uint32_t **leaf_out, uint32_t classes);
 /* Value of a describe key that is a number. */

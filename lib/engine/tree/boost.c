@@ -1,6 +1,6 @@
 /* boost.c: gradient boosting (Friedman 2001): each round fits one tree per score to the loss's derivatives and adds it.
  *
- * Scores of training rows are updated through the leaves' ranges; rows left out by bagging and validation rows are routed
+ * A warm start goes on from the scores and trees of a model as if it had never stopped. Scores of training rows are updated through the leaves' ranges; rows left out by bagging and validation rows are routed
  * down the new tree in bins. Early stopping keeps the round with the best validation loss. */
 #include <math.h>
 #include <stdlib.h>
@@ -8,7 +8,7 @@
 
 #include "engine/tree/grow.h"
 #include "engine/tree/loss.h"
-#include "math/rng.h"
+#include "engine/tree/sample.h"
 #include "util/mem.h"
 
 enum { LOSS_EVERY = 10 };
@@ -21,30 +21,34 @@ struct boost {
 	uint8_t *valid_bins;
 	double *base, *score, *valid_score;     /* (outputs), (outputs, rows) */
 	float *g, *h;
-	uint32_t *index, *bag, *temp;           /* bag: rows in the sample first, the others behind */
-	size_t bag_count;
+	uint32_t *index, *temp;
+	struct mmq_tree_sample sample;
+	struct mmq_tree_weighted *residual;     /* (rows) where leaf values are quantiles */
 	struct mmq_grower *grower;
 	struct mmq_grown tree;
 	struct mmq_leaf *ranges;
 	size_t ranges_capacity;
 	struct mmq_tree_builder *builder;
 	struct mmq_tree_watch watch;
-	uint32_t best_round;
+	uint32_t first_round, best_round;       /* rounds before this fit; kept rounds with the best validation loss, counted from the first of all */
 	double best_loss;
 };
 
 static struct mmq_tree_target
 target_of(const struct boost *boost, const struct mmq_dataset *data)
 {
-	return (struct mmq_tree_target){ .task = boost->fit->task, .rows = data->x.rows, .outputs = boost->fit->task == MMQ_MULTICLASS ?
-	    data->classes : 1, .y = data->y, .weight = data->weight,
-	    .positive_weight = boost->options->positive_weight, .pool = boost->fit->pool };
+	return (struct mmq_tree_target){ .options = boost->options, .rows = data->x.rows, .outputs = boost->fit->task == MMQ_MULTICLASS ?
+	    data->classes : 1, .y = data->y, .weight = data->weight, .pool = boost->fit->pool };
 }
 
 static double *
-start_scores(const struct boost *boost, const struct mmq_tree_target *target)
+start_scores(const struct boost *boost, const struct mmq_tree_target *target, const struct mmq_dataset *data)
 {
 	double *score = mmq_array((size_t)target->outputs * target->rows, sizeof(*score));
+	if (boost->fit->previous != NULL) {
+		mmq_tree_scores(boost->fit->previous, &data->x, boost->fit->pool, score);
+		return score;
+	}
 	for (uint32_t c = 0; c < target->outputs; c++)
 		for (size_t r = 0; r < target->rows; r++)
 			score[c * target->rows + r] = boost->base[c];
@@ -55,16 +59,20 @@ static void
 boost_init(struct boost *boost)
 {
 	const struct mmq_fit *fit = boost->fit;
+	const struct mmq_tree_model *previous = fit->previous;
+	double q;
 	size_t rows = fit->train->x.rows, rows_most = rows;
 
 	boost->train = target_of(boost, fit->train);
 	boost->base = mmq_array(boost->train.outputs, sizeof(double));
-	if (boost->options->start_from_average)
+	if (previous != NULL)
+		memcpy(boost->base, previous->base, boost->train.outputs * sizeof(double));
+	else if (boost->options->start_from_average)
 		mmq_tree_loss_start(&boost->train, boost->base);
-	boost->score = start_scores(boost, &boost->train);
+	boost->score = start_scores(boost, &boost->train, fit->train);
 	if (fit->valid != NULL) {
 		boost->valid = target_of(boost, fit->valid);
-		boost->valid_score = start_scores(boost, &boost->valid);
+		boost->valid_score = start_scores(boost, &boost->valid, fit->valid);
 		boost->valid_bins = mmq_tree_bins_code(boost->bins, &fit->valid->x, fit->pool);
 		rows_most = fit->valid->x.rows > rows ? fit->valid->x.rows : rows;
 	}
@@ -72,12 +80,19 @@ boost_init(struct boost *boost)
 	boost->h = mmq_array((size_t)boost->train.outputs * rows, sizeof(float));
 	boost->index = mmq_array(rows_most, sizeof(uint32_t));
 	boost->temp = mmq_array(rows_most, sizeof(uint32_t));
-	boost->bag = mmq_array(rows, sizeof(uint32_t));
-	boost->grower = mmq_grower_new(boost->bins, boost->options, fit->pool, fit->memory_bytes_max);
+	mmq_tree_sample_init(&boost->sample, boost->options, rows);
+	if (mmq_tree_loss_is_quantile(boost->options, &q))
+		boost->residual = mmq_array(rows, sizeof(*boost->residual));
+	boost->grower = mmq_grower_new(boost->bins, boost->options, fit);
 	boost->builder = mmq_tree_builder_new(fit, boost->bins, 1, boost->train.outputs);
+	if (previous != NULL) {
+		mmq_tree_builder_take(boost->builder, previous);
+		boost->first_round = boost->best_round = previous->trees / previous->outputs;
+	}
 	boost->watch = (struct mmq_tree_watch){ .progress = fit->progress, .state = { .loss = NAN, .valid_loss = NAN,
-		.iterations_max = boost->options->trees, .loss_name = mmq_tree_loss_name(fit->task) } };
-	boost->best_loss = INFINITY;
+		.iterations_max = boost->options->trees, .loss_name = mmq_tree_loss_name(boost->options->objective) } };
+	/* What the model begins with must be beaten: a version that only gets worse is kept as it was. */
+	boost->best_loss = previous != NULL && fit->valid != NULL ? mmq_tree_loss_mean(&boost->valid, boost->valid_score) : INFINITY;
 }
 
 static void
@@ -94,29 +109,9 @@ boost_fini(struct boost *boost)
 	free(boost->h);
 	free(boost->index);
 	free(boost->temp);
-	free(boost->bag);
+	mmq_tree_sample_fini(&boost->sample);
+	free(boost->residual);
 	free(boost->ranges);
-}
-
-/* The rows of this round; drawn anew every bagging_freq rounds, each row on its own. */
-static void
-draw_bag(struct boost *boost, uint32_t round)
-{
-	const struct mmq_tree_options *options = boost->options;
-	size_t rows = boost->train.rows, rest = rows;
-	bool draws = options->bagging_fraction < 1 && options->bagging_freq > 0;
-	if (round > 0 && (!draws || round % options->bagging_freq != 0))
-		return;
-	boost->bag_count = 0;
-	for (size_t r = 0; r < rows; r++) {
-		struct mmq_rng rng = mmq_rng_stream(options->seed + 2, round, r);
-		if (!draws || mmq_rng_uniform(&rng) < options->bagging_fraction)
-			boost->bag[boost->bag_count++] = (uint32_t)r;
-		else
-			boost->bag[--rest] = (uint32_t)r;
-	}
-	if (boost->bag_count == 0)
-		boost->bag_count = rows;  /* so few rows that none was drawn: all of them lie behind, take them */
 }
 
 struct add {
@@ -151,21 +146,36 @@ add_routed(struct boost *boost, const uint8_t *by_column, size_t rows_total, uin
 	mmq_pool_run(boost->fit->pool, boost->tree.nodes_count, add_leaf, &(struct add){ &boost->tree, boost->ranges, index, score });
 }
 
+struct renewal { struct boost *boost; const struct mmq_leaf *leaves; };
+
+/* A leaf's value as the quantile that its objective asks for, of what its rows lack. */
+static void
+value_by_quantile(void *arg, size_t block, unsigned thread)
+{
+	struct boost *boost = ((struct renewal *)arg)->boost;
+	const struct mmq_leaf *leaf = &((struct renewal *)arg)->leaves[block];
+	(void)thread;
+	boost->tree.values[boost->tree.nodes[leaf->node].column] = boost->options->learning_rate * mmq_tree_loss_residual(&boost->train, boost->score,
+	    boost->index + leaf->begin, leaf->count, boost->residual + leaf->begin);
+}
+
 /* One tree for one score. *grew_out: it has a split. */
 static int
 boost_tree(struct boost *boost, uint32_t round, uint32_t output, bool *grew_out)
 {
-	size_t rows = boost->train.rows, at = (size_t)output * rows, leaves_count;
+	size_t rows = boost->train.rows, at = (size_t)output * rows, leaves_count, drawn = boost->sample.count;
 	double *score = boost->score + at;
 
-	memcpy(boost->index, boost->bag, rows * sizeof(uint32_t));
-	if (mmq_grower_grow(boost->grower, &boost->tree, boost->g + at, boost->h + at, boost->index, boost->bag_count,
+	memcpy(boost->index, boost->sample.index, rows * sizeof(uint32_t));
+	if (mmq_grower_grow(boost->grower, &boost->tree, boost->g + at, boost->h + at, boost->index, drawn,
 	    (uint64_t)round * boost->train.outputs + output, &boost->watch) == -1)
 		return -1;
 	const struct mmq_leaf *leaves = mmq_grower_leaves(boost->grower, &leaves_count);
+	if (boost->residual != NULL)
+		mmq_pool_run(boost->fit->pool, leaves_count, value_by_quantile, &(struct renewal){ boost, leaves });
 	mmq_pool_run(boost->fit->pool, leaves_count, add_leaf, &(struct add){ &boost->tree, leaves, boost->index, score });
-	if (boost->bag_count < rows)
-		add_routed(boost, boost->bins->by_column, rows, boost->index + boost->bag_count, rows - boost->bag_count, score);
+	if (drawn < rows)
+		add_routed(boost, boost->bins->by_column, rows, boost->index + drawn, rows - drawn, score);
 	if (boost->valid.rows > 0) {
 		for (size_t r = 0; r < boost->valid.rows; r++)
 			boost->index[r] = (uint32_t)r;
@@ -188,7 +198,7 @@ judge_round(struct boost *boost, uint32_t round)
 			boost->best_round = round + 1;
 		}
 	}
-	if (boost->fit->progress != NULL && (round % LOSS_EVERY == 0 || round + 1 == boost->options->trees))
+	if (boost->fit->progress != NULL && (round % LOSS_EVERY == 0 || round + 1 == boost->first_round + boost->options->trees))
 		state->loss = mmq_tree_loss_mean(&boost->train, boost->score);
 	return boost->options->early_rounds > 0 && boost->valid.rows > 0 && round + 1 >= boost->best_round + boost->options->early_rounds;
 }
@@ -197,13 +207,14 @@ static int
 boost_rounds(struct boost *boost, uint32_t *rounds_out, struct mmq_err *err)
 {
 	const struct mmq_tree_options *options = boost->options;
-	bool samples = options->feature_fraction < 1 || options->bagging_fraction < 1, stops = false;
-	uint32_t round = 0;
+	bool samples = options->feature_fraction < 1 || options->feature_fraction_bynode < 1 || options->extra_trees || !mmq_tree_sample_is_all(options);
+	bool stops = false;
+	uint32_t first = boost->first_round, round = first;
 
-	for (; round < options->trees && !stops; round++) {
+	for (; round < first + options->trees && !stops; round++) {
 		bool grew = false;
-		draw_bag(boost, round);
 		mmq_tree_loss_gradient(&boost->train, boost->score, boost->g, boost->h);
+		mmq_tree_sample_draw(&boost->sample, round, round == first, boost->g, boost->h, boost->train.outputs);
 		for (uint32_t c = 0; c < boost->train.outputs; c++)
 			if (boost_tree(boost, round, c, &grew) == -1)
 				return mmq_err_set(err, MMQ_CANCELLED, "training was cancelled in round %u", round + 1);
@@ -212,8 +223,8 @@ boost_rounds(struct boost *boost, uint32_t *rounds_out, struct mmq_err *err)
 			break;  /* no split helps any more, and later rounds would see the same */
 		}
 		stops = judge_round(boost, round);
-		boost->watch.state.iteration = round + 1;
-		boost->watch.state.fraction = (double)(round + 1) / options->trees;
+		boost->watch.state.iteration = round + 1 - first;
+		boost->watch.state.fraction = (double)(round + 1 - first) / options->trees;
 		if (!mmq_progress_step(boost->fit->progress, &boost->watch.state))
 			return mmq_err_set(err, MMQ_CANCELLED, "training was cancelled after round %u", round + 1);
 	}
@@ -228,7 +239,11 @@ mmq_tree_boost(struct mmq_tree_model **model_out, const struct mmq_fit *fit, con
 	struct boost boost = { .fit = fit, .options = options, .bins = bins };
 	uint32_t rounds = 0;
 
+	struct mmq_tree_target train = target_of(&boost, fit->train), valid = fit->valid != NULL ? target_of(&boost, fit->valid) : train;
+
 	*model_out = NULL;
+	if (mmq_tree_loss_check(&train, err) == -1 || mmq_tree_loss_check(&valid, err) == -1)
+		return -1;
 	boost_init(&boost);
 	int result = boost_rounds(&boost, &rounds, err);
 	if (result == 0) {
@@ -236,6 +251,7 @@ mmq_tree_boost(struct mmq_tree_model **model_out, const struct mmq_fit *fit, con
 		if (keeps_best)
 			mmq_tree_builder_cut(boost.builder, boost.best_round * boost.train.outputs);
 		*model_out = mmq_tree_builder_finish(&boost.builder, options, boost.base);
+		(*model_out)->log_link = options->objective == MMQ_TREE_POISSON;
 		(*model_out)->best_iteration = keeps_best ? boost.best_round : rounds;
 		(*model_out)->train_loss = mmq_tree_loss_mean(&boost.train, boost.score);
 		(*model_out)->valid_loss = keeps_best ? boost.best_loss : boost.valid.rows > 0 ? mmq_tree_loss_mean(&boost.valid, boost.valid_score) : NAN;

@@ -12,6 +12,7 @@ struct forest {
 	struct mmq_cart_data data;
 	struct mmq_cart *workers;   /* (threads) */
 	struct mmq_grown *trees;    /* (trees) */
+	uint32_t first_tree;        /* trees of the forest that a warm start goes on from: numbers, and with them random streams, count on */
 	atomic_uint done;
 	atomic_bool cancelled;
 };
@@ -81,7 +82,7 @@ grow_one(void *arg, size_t block, unsigned thread)
 		worker->watch = (struct mmq_tree_watch){ .progress = forest->fit->progress, .state = { .loss = NAN, .valid_loss = NAN,
 			.iterations_max = forest->data.options->trees, .loss_name = "impurity" } };
 	}
-	bool goes_on = mmq_cart_grow(worker, &forest->trees[block], block) == 0;
+	bool goes_on = mmq_cart_grow(worker, &forest->trees[block], forest->first_tree + block) == 0;
 	state->iteration = (int64_t)atomic_fetch_add(&forest->done, 1) + 1;
 	state->fraction = (double)state->iteration / forest->data.options->trees;
 	if (!goes_on || !mmq_progress_step(forest->fit->progress, state))
@@ -99,7 +100,10 @@ mmq_tree_forest(struct mmq_tree_model **model_out, const struct mmq_fit *fit, co
 		.is_regression = fit->task == MMQ_REGRESSION, .channels = is_many ? fit->train->classes : 2, .width = width,
 		.features_tried = mmq_tree_features_tried(options, bins->columns_count > 0 ? bins->columns_count : 1) } };
 
+	const struct mmq_tree_model *previous = fit->previous;
+
 	*model_out = NULL;
+	forest.first_tree = previous != NULL ? previous->trees : 0;
 	fix_points(&forest);
 	forest.workers = mmq_array(threads, sizeof(*forest.workers));
 	forest.trees = mmq_array(options->trees, sizeof(*forest.trees));
@@ -108,11 +112,13 @@ mmq_tree_forest(struct mmq_tree_model **model_out, const struct mmq_fit *fit, co
 	if (result == 0) {
 		struct mmq_tree_builder *builder = mmq_tree_builder_new(fit, bins, width, width);
 		double *base = mmq_array(width, sizeof(*base));
+		if (previous != NULL)
+			mmq_tree_builder_take(builder, previous);
 		base[0] = fit->task == MMQ_BINARY ? -0.5 : 0.0;
 		for (uint32_t t = 0; t < options->trees; t++)
 			mmq_tree_builder_add(builder, &forest.trees[t]);
 		*model_out = mmq_tree_builder_finish(&builder, options, base);
-		(*model_out)->best_iteration = options->trees;
+		(*model_out)->best_iteration = forest.first_tree + options->trees;
 		free(base);
 	}
 	for (uint32_t t = 0; t < options->trees; t++)

@@ -1,8 +1,9 @@
-/* grow.c: leaf-wise growth (Shi 2007; LightGBM): always split the leaf that gains most, until there are num_leaves.
+/* grow.c: leaf-wise growth (Shi 2007; LightGBM): always split the leaf that gains most, until there are num_leaves; or level after level.
  *
  * A leaf's best split is searched when the leaf is made and kept in a heap. The smaller child's histogram is built from rows, the
  * larger one's is the parent's minus it. When histograms of all leaves do not fit the memory, some are dropped after the search
  * and their children are both built from rows: the sums are exact, so the tree is the same. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,7 +26,9 @@ struct mmq_grower {
 	const struct mmq_tree_options *options;
 	struct mmq_pool *pool;
 	struct mmq_hist hist;
-	uint8_t *columns_on;
+	uint8_t *columns_on, *columns_node; /* of the tree, and of the node that is searched */
+	int8_t *monotone;                 /* (columns) or NULL */
+	uint64_t tree_key;                /* random streams of this tree */
 	uint32_t *temp;                   /* (rows) for partition, and the shuffled columns */
 	struct candidate *open;           /* heap by gain */
 	struct mmq_leaf *leaves;          /* those that are done */
@@ -44,10 +47,28 @@ mmq_tree_watch_work(struct mmq_tree_watch *watch, uint64_t units)
 	return mmq_progress_step(watch->progress, &watch->state);
 }
 
+/* Signs of the columns. A column's number among the numeric features leads to its feature. */
+static int8_t *
+monotone_columns(const struct mmq_tree_bins *bins, const struct mmq_tree_options *options, const struct mmq_dataset *train)
+{
+	int8_t *by_source = mmq_array(train->x.cols + train->x.codes_cols + 1, 1), *signs = mmq_array((size_t)bins->columns_count + 1, 1);
+	for (size_t k = 0, source = 0; k < options->monotone_count; k++) {
+		if (train->features[k].kind != MMQ_NUMERIC)
+			continue;
+		by_source[source++] = (int8_t)options->monotone[k];
+	}
+	for (uint32_t c = 0; c < bins->columns_count; c++)
+		signs[c] = by_source[bins->columns[c].source];
+	free(by_source);
+	return signs;
+}
+
 struct mmq_grower *
-mmq_grower_new(const struct mmq_tree_bins *bins, const struct mmq_tree_options *options, struct mmq_pool *pool, size_t memory_bytes_max)
+mmq_grower_new(const struct mmq_tree_bins *bins, const struct mmq_tree_options *options, const struct mmq_fit *fit)
 {
 	struct mmq_grower *grower = mmq_alloc(sizeof(*grower));
+	struct mmq_pool *pool = fit->pool;
+	size_t memory_bytes_max = fit->memory_bytes_max;
 	size_t budget = memory_bytes_max > 0 && memory_bytes_max / 4 < HIST_BYTES_DEFAULT ? memory_bytes_max / 4 : HIST_BYTES_DEFAULT;
 	grower->bins = bins;
 	grower->options = options;
@@ -56,6 +77,8 @@ mmq_grower_new(const struct mmq_tree_bins *bins, const struct mmq_tree_options *
 	grower->hists_max = budget / ((grower->hist.size + 1) * sizeof(int64_t));
 	grower->hists_max = grower->hists_max < 3 ? 3 : grower->hists_max;
 	grower->columns_on = mmq_array((size_t)bins->columns_count + 1, 1);
+	grower->columns_node = mmq_array((size_t)bins->columns_count + 1, 1);
+	grower->monotone = options->monotone_count > 0 ? monotone_columns(bins, options, fit->train) : NULL;
 	grower->temp = mmq_array((bins->rows > bins->columns_count ? bins->rows : bins->columns_count) + 1, sizeof(uint32_t));
 	return grower;
 }
@@ -73,6 +96,8 @@ mmq_grower_destroy(struct mmq_grower **grower_p)
 	mmq_hist_fini(&grower->hist);
 	free(grower->free_hists);
 	free(grower->columns_on);
+	free(grower->columns_node);
+	free(grower->monotone);
 	free(grower->temp);
 	free(grower->open);
 	free(grower->leaves);
@@ -121,8 +146,10 @@ hist_take(struct mmq_grower *grower)
 }
 
 static bool
-is_better(const struct candidate *a, const struct candidate *b)
+is_better(const struct mmq_grower *grower, const struct candidate *a, const struct candidate *b)
 {
+	if (grower->options->depthwise && a->depth != b->depth)
+		return a->depth < b->depth;
 	return a->split.gain != b->split.gain ? a->split.gain > b->split.gain : a->leaf.node < b->leaf.node;
 }
 
@@ -130,7 +157,7 @@ static void
 heap_push(struct mmq_grower *grower, const struct candidate *candidate)
 {
 	size_t k = grower->open_count++;
-	for (; k > 0 && is_better(candidate, &grower->open[(k - 1) / 2]); k = (k - 1) / 2)
+	for (; k > 0 && is_better(grower, candidate, &grower->open[(k - 1) / 2]); k = (k - 1) / 2)
 		grower->open[k] = grower->open[(k - 1) / 2];
 	grower->open[k] = *candidate;
 }
@@ -141,9 +168,9 @@ heap_pop(struct mmq_grower *grower)
 	struct candidate top = grower->open[0], last = grower->open[--grower->open_count];
 	size_t k = 0, child;
 	while ((child = 2 * k + 1) < grower->open_count) {
-		if (child + 1 < grower->open_count && is_better(&grower->open[child + 1], &grower->open[child]))
+		if (child + 1 < grower->open_count && is_better(grower, &grower->open[child + 1], &grower->open[child]))
 			child++;
-		if (!is_better(&grower->open[child], &last))
+		if (!is_better(grower, &grower->open[child], &last))
 			break;
 		grower->open[k] = grower->open[child];
 		k = child;
@@ -151,6 +178,22 @@ heap_pop(struct mmq_grower *grower)
 	if (grower->open_count > 0)
 		grower->open[k] = last;
 	return top;
+}
+
+/* Which columns a tree or a node may use: this fraction of those that are on in `from` (NULL: of all), at least one. temp (columns). */
+static void
+draw_columns(struct mmq_grower *grower, uint8_t *on, const uint8_t *from, double fraction, struct mmq_rng rng, uint32_t *temp)
+{
+	uint32_t columns = grower->bins->columns_count, count = 0;
+	for (uint32_t c = 0; c < columns; c++)
+		if (from == NULL || from[c] != 0)
+			temp[count++] = c;
+	uint32_t wanted = (uint32_t)((double)count * fraction + 0.5);
+	if (wanted < count)
+		mmq_rng_shuffle(&rng, temp, count);
+	memset(on, 0, columns);
+	for (uint32_t k = 0; k < count && (k < wanted || k == 0); k++)
+		on[temp[k]] = 1;
 }
 
 /* Search the leaf's split; keep it open if there is one, else it is done. */
@@ -165,8 +208,15 @@ settle(struct mmq_grower *grower, struct candidate *candidate)
 		grower->leaves = mmq_grow(grower->leaves, grower->capacity, sizeof(*grower->leaves));
 	}
 	candidate->split = (struct mmq_split){ 0 };
-	if (candidate->hist != NULL && candidate->depth < options->depth_max)
-		mmq_split_search(options, &grower->hist, grower->columns_on, candidate->hist, candidate->total, candidate->leaf.count, &candidate->split);
+	if (candidate->hist != NULL && candidate->depth < options->depth_max) {
+		struct mmq_split_rules rules = { options, grower->columns_on, grower->monotone, grower->tree_key };
+		if (options->feature_fraction_bynode < 1) {
+			draw_columns(grower, grower->columns_node, grower->columns_on, options->feature_fraction_bynode,
+			    mmq_rng_stream(grower->tree_key, 2, candidate->leaf.node), grower->temp);
+			rules.columns_on = grower->columns_node;
+		}
+		mmq_split_search(&rules, &grower->hist, candidate->hist, candidate->total, &candidate->leaf, &candidate->split);
+	}
 	if (candidate->split.gain > 0) {
 		heap_push(grower, candidate);
 		return;
@@ -205,6 +255,18 @@ build_children(struct mmq_grower *grower, int64_t *parent, struct candidate *a, 
 	}
 }
 
+/* After a split on a constrained column the middle of the two values bounds all that grows below them: what is under the lower one can
+ * never pass what is under the higher one. */
+static void
+bound_children(struct mmq_grower *grower, struct candidate *a, struct candidate *b, bool a_is_lower)
+{
+	double middle = (mmq_split_value(grower->options, &grower->hist, a->total, &a->leaf) +
+	    mmq_split_value(grower->options, &grower->hist, b->total, &b->leaf)) / 2;
+	struct candidate *lower = a_is_lower ? a : b, *higher = a_is_lower ? b : a;
+	lower->leaf.high = middle;
+	higher->leaf.low = middle;
+}
+
 static void
 split_leaf(struct mmq_grower *grower, struct mmq_grown *tree, struct candidate *parent, uint32_t *index)
 {
@@ -223,10 +285,12 @@ split_leaf(struct mmq_grower *grower, struct mmq_grown *tree, struct candidate *
 	mmq_grown_routes(tree, node, grower->bins, first);
 	uint32_t count = (uint32_t)mmq_tree_partition(grower->bins->by_column + (size_t)split->column * grower->bins->rows, first, index + begin,
 	    parent->leaf.count, grower->temp, grower->pool);
-	double l2 = grower->options->l2 + (split->is_set ? grower->options->cat_l2 : 0);
-	struct candidate a = { .leaf = { pair, begin, count, l2 }, .depth = parent->depth + 1, .total = split->first_sum };
-	struct candidate b = { .leaf = { pair + 1, begin + count, parent->leaf.count - count, l2 }, .depth = parent->depth + 1,
+	double l2 = grower->options->l2 + (split->is_set ? grower->options->cat_l2 : 0), low = parent->leaf.low, high = parent->leaf.high;
+	struct candidate a = { .leaf = { pair, begin, count, l2, low, high }, .depth = parent->depth + 1, .total = split->first_sum };
+	struct candidate b = { .leaf = { pair + 1, begin + count, parent->leaf.count - count, l2, low, high }, .depth = parent->depth + 1,
 		.total = parent->total - split->first_sum };
+	if (grower->monotone != NULL && grower->monotone[split->column] != 0)
+		bound_children(grower, &a, &b, (grower->monotone[split->column] > 0) == (split->kind == MMQ_NODE_LESS_FIRST));
 	tree->nodes[pair].cover = (float)a.leaf.count;
 	tree->nodes[pair + 1].cover = (float)b.leaf.count;
 	build_children(grower, parent->hist, &a, &b, index);
@@ -254,24 +318,8 @@ value_leaf(void *arg, size_t block, unsigned thread)
 		h += (double)job->h[job->index[i]];
 	}
 	g = g > options->l1 ? g - options->l1 : g < -options->l1 ? g + options->l1 : 0;
-	job->value[block] = h + leaf->l2 > 0 ? -g / (h + leaf->l2) * options->learning_rate : 0;
-}
-
-/* Which columns this tree may use: feature_fraction of them, at least one. */
-static void
-draw_columns(struct mmq_grower *grower, uint64_t tree_number)
-{
-	uint32_t columns = grower->bins->columns_count;
-	uint32_t wanted = (uint32_t)((double)columns * grower->options->feature_fraction + 0.5);
-	memset(grower->columns_on, wanted >= columns, columns);
-	if (wanted >= columns)
-		return;
-	struct mmq_rng rng = mmq_rng_stream(grower->options->seed, 1, tree_number);
-	for (uint32_t c = 0; c < columns; c++)
-		grower->temp[c] = c;
-	mmq_rng_shuffle(&rng, grower->temp, columns);
-	for (uint32_t k = 0; k < wanted || k == 0; k++)
-		grower->columns_on[grower->temp[k]] = 1;
+	double value = h + leaf->l2 > 0 ? -g / (h + leaf->l2) : 0;
+	job->value[block] = fmin(fmax(value, leaf->low), leaf->high) * options->learning_rate;
 }
 
 int
@@ -279,14 +327,16 @@ mmq_grower_grow(struct mmq_grower *grower, struct mmq_grown *tree, const float *
     uint64_t tree_number, struct mmq_tree_watch *watch)
 {
 	uint64_t columns = grower->bins->columns_count;
-	struct candidate root = { .leaf = { 0, 0, (uint32_t)count, grower->options->l2 }, .hist = hist_take(grower) };
+	struct candidate root = { .leaf = { 0, 0, (uint32_t)count, grower->options->l2, -INFINITY, INFINITY }, .hist = hist_take(grower) };
 	bool goes_on = true;
 
 	grower->leaves_count = 0;
 	mmq_grown_root(tree);
 	tree->nodes[0].cover = (float)count;
-	draw_columns(grower, tree_number);
-	mmq_hist_quantise(&grower->hist, g, h, count, mmq_mix64(grower->options->seed ^ mmq_mix64(tree_number)));
+	grower->tree_key = mmq_mix64(grower->options->seed ^ mmq_mix64(tree_number));
+	draw_columns(grower, grower->columns_on, NULL, grower->options->feature_fraction,
+	    mmq_rng_stream(grower->options->seed, 1, tree_number), grower->temp);
+	mmq_hist_quantise(&grower->hist, g, h, count, grower->tree_key);
 	for (size_t i = 0; i < count; i++)
 		root.total += grower->hist.row[index[i]];
 	mmq_hist_build(&grower->hist, index, count, root.total, root.hist);

@@ -43,6 +43,11 @@ void mmq_hist_quantise(struct mmq_hist *hist, const float *g, const float *h, si
 void mmq_hist_build(const struct mmq_hist *hist, const uint32_t *index, size_t count, int64_t total, int64_t *out);
 
 /* split.c */
+struct mmq_leaf {
+	uint32_t node, begin, count;
+	double l2;
+	double low, high;         /* what monotone constraints leave to its value, before the learning rate */
+};
 struct mmq_split {
 	double gain;              /* over not splitting; <= 0: none found */
 	uint32_t column;
@@ -51,15 +56,22 @@ struct mmq_split {
 	struct mmq_bin_set set;
 	int64_t first_sum;        /* packed sum of the first child */
 };
-/* The best split of a leaf over the columns that are on; hist as built, total: the leaf's packed sum, count: its rows. */
-void mmq_split_search(const struct mmq_tree_options *options, const struct mmq_hist *hist, const uint8_t *columns_on, const int64_t *leaf,
-    int64_t total, size_t count, struct mmq_split *best);
+/* What a search needs to know of a tree besides its histograms. */
+struct mmq_split_rules {
+	const struct mmq_tree_options *options;
+	const uint8_t *columns_on;
+	const int8_t *monotone;   /* (columns) or NULL: no constraints */
+	uint64_t key;             /* for extra_trees: where the random cuts come from */
+};
+/* The best split of a leaf over the columns that are on; hist as built, total: the leaf's packed sum. */
+void mmq_split_search(const struct mmq_split_rules *rules, const struct mmq_hist *hist, const int64_t *sums, int64_t total,
+    const struct mmq_leaf *leaf, struct mmq_split *best);
+/* The leaf's value within its bounds, from the packed sum of its rows. */
+double mmq_split_value(const struct mmq_tree_options *options, const struct mmq_hist *hist, int64_t sum, const struct mmq_leaf *leaf);
 
 /* grow.c */
-struct mmq_leaf { uint32_t node, begin, count; double l2; };
 struct mmq_grower;
-struct mmq_grower *mmq_grower_new(const struct mmq_tree_bins *bins, const struct mmq_tree_options *options, struct mmq_pool *pool,
-    size_t memory_bytes_max);
+struct mmq_grower *mmq_grower_new(const struct mmq_tree_bins *bins, const struct mmq_tree_options *options, const struct mmq_fit *fit);
 void mmq_grower_destroy(struct mmq_grower **grower);
 /* Grow a tree on the rows index (count); index is reordered so that each leaf has a range. Leaf values are -G / (H + l2) times the
  * learning rate, from double sums. -1: cancelled. */
@@ -77,5 +89,10 @@ int mmq_tree_boost(struct mmq_tree_model **model_out, const struct mmq_fit *fit,
     const struct mmq_tree_bins *bins, struct mmq_err *err);
 int mmq_tree_forest(struct mmq_tree_model **model_out, const struct mmq_fit *fit, const struct mmq_tree_options *options,
     const struct mmq_tree_bins *bins, struct mmq_err *err);
+
+/* refit.c: scores (outputs, rows) without a link, as training keeps them. */
+void mmq_tree_scores(const struct mmq_tree_model *model, const struct mmq_batch *x, struct mmq_pool *pool, double *score_out);
+/* fit->previous with the values of its leaves learnt anew from fit->train. -1: err. */
+int mmq_tree_refit(struct mmq_tree_model **model_out, const struct mmq_fit *fit, const struct mmq_tree_options *options, struct mmq_err *err);
 
 #endif

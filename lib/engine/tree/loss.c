@@ -13,13 +13,36 @@ static double
 weight_of(const struct mmq_tree_target *target, size_t r)
 {
 	double weight = target->weight != NULL ? (double)target->weight[r] : 1.0;
-	return target->task == MMQ_BINARY && target->y[r] > 0 ? weight * target->positive_weight : weight;
+	return target->options->objective == MMQ_TREE_LOGISTIC && target->y[r] > 0 ? weight * target->options->positive_weight : weight;
+}
+
+int
+mmq_tree_loss_check(const struct mmq_tree_target *target, struct mmq_err *err)
+{
+	double total = 0;
+	if (target->options->objective != MMQ_TREE_POISSON)
+		return 0;
+	for (size_t r = 0; r < target->rows; r++) {
+		if (target->y[r] < 0)
+			return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "target", "counts, >= 0, for the objective poisson", "%g in row %zu", target->y[r], r);
+		total += target->y[r];
+	}
+	return total > 0 ? 0 : mmq_err_value(err, MMQ_INVALID_ARGUMENT, "target", "a count above 0 for the objective poisson", "only 0");
 }
 
 void
 mmq_tree_loss_start(const struct mmq_tree_target *target, double *base_out)
 {
-	double total = 0;
+	enum mmq_tree_objective objective = target->options->objective;
+	double total = 0, q;
+	if (mmq_tree_loss_is_quantile(target->options, &q)) {
+		double *zero = mmq_array(target->rows, sizeof(*zero));
+		struct mmq_tree_weighted *temp = mmq_array(target->rows, sizeof(*temp));
+		base_out[0] = mmq_tree_loss_residual(target, zero, NULL, target->rows, temp);
+		free(temp);
+		free(zero);
+		return;
+	}
 	for (uint32_t c = 0; c < target->outputs; c++)
 		base_out[c] = 0;
 	for (size_t r = 0; r < target->rows; r++) {
@@ -32,9 +55,10 @@ mmq_tree_loss_start(const struct mmq_tree_target *target, double *base_out)
 	}
 	for (uint32_t c = 0; c < target->outputs; c++) {
 		double mean = base_out[c] / total;
-		if (target->task != MMQ_REGRESSION)
+		if (objective == MMQ_TREE_LOGISTIC || objective == MMQ_TREE_SOFTMAX)
 			mean = fmin(fmax(mean, 1e-15), 1 - 1e-15);
-		base_out[c] = target->task == MMQ_REGRESSION ? mean : target->task == MMQ_BINARY ? log(mean / (1 - mean)) : log(mean);
+		base_out[c] = objective == MMQ_TREE_LOGISTIC ? log(mean / (1 - mean)) :
+		    objective == MMQ_TREE_SOFTMAX || objective == MMQ_TREE_POISSON ? log(mean) : mean;
 	}
 }
 
@@ -102,6 +126,46 @@ logistic_gradient(const struct job *job, size_t begin, size_t end)
 	}
 }
 
+/* The hessian is made larger so that steps stay short where the mean is small (LightGBM's poisson_max_delta_step). */
+static void
+poisson_gradient(const struct job *job, size_t begin, size_t end)
+{
+	const struct mmq_tree_target *target = job->target;
+	double longer = exp(target->options->poisson_step_max);
+	for (size_t r = begin; r < end; r++) {
+		double weight = weight_of(target, r), mean = exp(job->score[r]);
+		job->g[r] = (float)((mean - target->y[r]) * weight);
+		job->h[r] = (float)(mean * longer * weight);
+	}
+}
+
+/* Squared loss, and Huber's with the error held to +-alpha. */
+static void
+clipped_gradient(const struct job *job, size_t begin, size_t end)
+{
+	const struct mmq_tree_target *target = job->target;
+	double most = target->options->objective == MMQ_TREE_HUBER ? target->options->alpha : INFINITY;
+	for (size_t r = begin; r < end; r++) {
+		double weight = weight_of(target, r), error = job->score[r] - target->y[r];
+		job->g[r] = (float)((error > most ? most : error < -most ? -most : error) * weight);
+		job->h[r] = (float)weight;
+	}
+}
+
+/* Absolute loss is the pinball loss of one half, times two. */
+static void
+pinball_gradient(const struct job *job, size_t begin, size_t end)
+{
+	const struct mmq_tree_target *target = job->target;
+	bool is_absolute = target->options->objective == MMQ_TREE_ABSOLUTE;
+	double over = is_absolute ? 1 : 1 - target->options->alpha, under = is_absolute ? -1 : -target->options->alpha;
+	for (size_t r = begin; r < end; r++) {
+		double weight = weight_of(target, r), error = job->score[r] - target->y[r];
+		job->g[r] = (float)((error > 0 ? over : error < 0 ? under : is_absolute ? 0 : over) * weight);
+		job->h[r] = (float)weight;
+	}
+}
+
 static void
 gradient_block(void *arg, size_t block, unsigned thread)
 {
@@ -109,18 +173,23 @@ gradient_block(void *arg, size_t block, unsigned thread)
 	const struct mmq_tree_target *target = job->target;
 	size_t begin = block * BLOCK, end = begin + BLOCK < target->rows ? begin + BLOCK : target->rows;
 	(void)thread;
-	if (target->outputs > 1) {
+	switch (target->options->objective) {
+	case MMQ_TREE_SOFTMAX:
 		softmax_gradient(job, begin, end);
-		return;
-	}
-	if (target->task == MMQ_BINARY) {
+		break;
+	case MMQ_TREE_LOGISTIC:
 		logistic_gradient(job, begin, end);
-		return;
-	}
-	for (size_t r = begin; r < end; r++) {
-		double weight = weight_of(target, r);
-		job->g[r] = (float)((job->score[r] - target->y[r]) * weight);
-		job->h[r] = (float)weight;
+		break;
+	case MMQ_TREE_POISSON:
+		poisson_gradient(job, begin, end);
+		break;
+	case MMQ_TREE_SQUARED:
+	case MMQ_TREE_HUBER:
+		clipped_gradient(job, begin, end);
+		break;
+	case MMQ_TREE_ABSOLUTE:
+	case MMQ_TREE_QUANTILE:
+		pinball_gradient(job, begin, end);
 	}
 }
 
@@ -131,6 +200,28 @@ mmq_tree_loss_gradient(const struct mmq_tree_target *target, const double *score
 	mmq_pool_run(target->pool, (target->rows + BLOCK - 1) / BLOCK, gradient_block, &job);
 }
 
+static double
+row_loss(const struct mmq_tree_target *target, const double *score, size_t r)
+{
+	double s = score[r], y = target->y[r], alpha = target->options->alpha, size = fabs(s - y);
+	switch (target->options->objective) {
+	case MMQ_TREE_SOFTMAX:
+		return log_sum_exp(target, score, r) - score[(size_t)y * target->rows + r];
+	case MMQ_TREE_LOGISTIC:
+		return fmax(s, 0) - s * y + log1p(exp(-fabs(s)));
+	case MMQ_TREE_POISSON:
+		return exp(s) - y * s;
+	case MMQ_TREE_ABSOLUTE:
+		return size;
+	case MMQ_TREE_QUANTILE:
+		return s > y ? (1 - alpha) * size : alpha * size;
+	case MMQ_TREE_HUBER:
+		return size <= alpha ? size * size / 2 : alpha * (size - alpha / 2);
+	default:
+		return size * size;
+	}
+}
+
 static void
 value_block(void *arg, size_t block, unsigned thread)
 {
@@ -139,14 +230,8 @@ value_block(void *arg, size_t block, unsigned thread)
 	size_t end = (block + 1) * BLOCK < target->rows ? (block + 1) * BLOCK : target->rows;
 	(void)thread;
 	for (size_t r = block * BLOCK; r < end; r++) {
-		double weight = weight_of(target, r), loss, s = job->score[r];
-		if (target->outputs > 1)
-			loss = log_sum_exp(target, job->score, r) - job->score[(size_t)target->y[r] * target->rows + r];
-		else if (target->task == MMQ_BINARY)
-			loss = fmax(s, 0) - s * target->y[r] + log1p(exp(-fabs(s)));
-		else
-			loss = (s - target->y[r]) * (s - target->y[r]);
-		job->sums[block] += weight * loss;
+		double weight = weight_of(target, r);
+		job->sums[block] += weight * row_loss(target, job->score, r);
 		job->weights[block] += weight;
 	}
 }
@@ -168,7 +253,9 @@ mmq_tree_loss_mean(const struct mmq_tree_target *target, const double *score)
 }
 
 const char *
-mmq_tree_loss_name(enum mmq_task task)
+mmq_tree_loss_name(enum mmq_tree_objective objective)
 {
-	return task == MMQ_REGRESSION ? "mse" : "log_loss";
+	static const char *const names[] = { [MMQ_TREE_SQUARED] = "mse", [MMQ_TREE_ABSOLUTE] = "mae", [MMQ_TREE_QUANTILE] = "quantile",
+		[MMQ_TREE_HUBER] = "huber", [MMQ_TREE_POISSON] = "poisson", [MMQ_TREE_LOGISTIC] = "log_loss", [MMQ_TREE_SOFTMAX] = "log_loss" };
+	return names[objective];
 }

@@ -18,6 +18,8 @@ struct mmq_tree_builder {
 	uint32_t trees_capacity, nodes_capacity, sets_capacity;
 	size_t values_capacity, words_capacity;
 	uint32_t *sets_of_tree, *values_of_tree;  /* (trees + 1): counts before each tree, for cutting */
+	double *threshold64;                      /* of a taken model that has them; as long as threshold */
+	const double *gain_taken;                 /* importance of the trees of a taken model; borrowed */
 };
 
 struct mmq_tree_builder *
@@ -50,7 +52,7 @@ make_room(struct mmq_tree_builder *builder, const struct mmq_grown *tree)
 {
 	struct mmq_tree_model *model = &builder->model;
 	if (model->trees == builder->trees_capacity) {
-		builder->trees_capacity *= 2;
+		builder->trees_capacity = builder->trees_capacity * 2 + 64;
 		size_t count = (size_t)builder->trees_capacity + 1;
 		builder->tree_start = mmq_grow(builder->tree_start, count, sizeof(uint32_t));
 		builder->sets_of_tree = mmq_grow(builder->sets_of_tree, count, sizeof(uint32_t));
@@ -64,6 +66,8 @@ make_room(struct mmq_tree_builder *builder, const struct mmq_grown *tree)
 		builder->threshold = mmq_grow(builder->threshold, builder->nodes_capacity, sizeof(float));
 		builder->cover = mmq_grow(builder->cover, builder->nodes_capacity, sizeof(float));
 		builder->node_gain = mmq_grow(builder->node_gain, builder->nodes_capacity, sizeof(float));
+		if (builder->threshold64 != NULL)
+			builder->threshold64 = mmq_grow(builder->threshold64, builder->nodes_capacity, sizeof(double));
 	}
 	size_t wanted = ((size_t)model->value_rows + tree->values_count) * model->width;
 	if (wanted > builder->values_capacity) {
@@ -97,6 +101,53 @@ add_set(struct mmq_tree_builder *builder, const struct mmq_tree_column *column, 
 	builder->set_start[++model->sets] = (uint32_t)model->set_words;
 }
 
+static void *
+copy_of(const void *items, size_t count, size_t size)
+{
+	void *copy = mmq_array(count + 1, size);
+	if (count > 0)
+		memcpy(copy, items, count * size);
+	return copy;
+}
+
+void
+mmq_tree_builder_take(struct mmq_tree_builder *builder, const struct mmq_tree_model *from)
+{
+	struct mmq_tree_model *model = &builder->model;
+	uint32_t *const starts[] = { builder->tree_start, builder->sets_of_tree, builder->values_of_tree, builder->set_start };
+	for (size_t i = 0; i < sizeof(starts) / sizeof(starts[0]); i++)
+		free(starts[i]);
+	builder->trees_capacity = from->trees;
+	builder->nodes_capacity = from->nodes + 1;
+	builder->sets_capacity = from->sets + 2;
+	builder->words_capacity = from->set_words + 1;
+	builder->values_capacity = (size_t)from->value_rows * from->width + 1;
+	builder->tree_start = copy_of(from->tree_start, (size_t)from->trees + 1, sizeof(uint32_t));
+	builder->sets_of_tree = mmq_array((size_t)from->trees + 1, sizeof(uint32_t));
+	builder->values_of_tree = mmq_array((size_t)from->trees + 1, sizeof(uint32_t));
+	builder->kind = copy_of(from->kind, from->nodes, 1);
+	builder->threshold = copy_of(from->threshold, from->nodes, sizeof(float));
+	builder->threshold64 = from->threshold64 != NULL ? copy_of(from->threshold64, from->nodes, sizeof(double)) : NULL;
+	builder->feature = copy_of(from->feature, from->nodes, sizeof(uint32_t));
+	builder->first = copy_of(from->first, from->nodes, sizeof(uint32_t));
+	builder->cover = copy_of(from->cover, from->nodes, sizeof(float));
+	builder->node_gain = mmq_array((size_t)from->nodes + 1, sizeof(float));
+	builder->set_start = copy_of(from->set_start, (size_t)from->sets + 1, sizeof(uint32_t));
+	builder->set_word = copy_of(from->set_word, from->set_words, sizeof(uint32_t));
+	builder->values = copy_of(from->values, (size_t)from->value_rows * from->width, sizeof(double));
+	builder->gain_taken = from->gain;
+	model->trees = from->trees;
+	model->nodes = from->nodes;
+	model->sets = from->sets;
+	model->set_words = from->set_words;
+	model->value_rows = from->value_rows;
+	/* Never cut into these trees: what they use is kept whole. */
+	for (uint32_t t = 0; t <= from->trees; t++) {
+		builder->sets_of_tree[t] = from->sets;
+		builder->values_of_tree[t] = from->value_rows;
+	}
+}
+
 void
 mmq_tree_builder_add(struct mmq_tree_builder *builder, const struct mmq_grown *tree)
 {
@@ -120,6 +171,8 @@ mmq_tree_builder_add(struct mmq_tree_builder *builder, const struct mmq_grown *t
 		if (node->kind == MMQ_NODE_CATEGORY)
 			add_set(builder, column, &tree->sets[node->set]);
 	}
+	for (uint32_t k = model->nodes; builder->threshold64 != NULL && k < model->nodes + tree->nodes_count; k++)
+		builder->threshold64[k] = (double)builder->threshold[k];
 	memcpy(builder->values + (size_t)model->value_rows * model->width, tree->values, (size_t)tree->values_count * model->width * sizeof(double));
 	model->nodes += tree->nodes_count;
 	model->value_rows += tree->values_count;
@@ -152,6 +205,8 @@ mmq_tree_builder_finish(struct mmq_tree_builder **builder_p, const struct mmq_tr
 	double *start = mmq_array(builder->model.outputs, sizeof(double));
 
 	memcpy(start, base, builder->model.outputs * sizeof(double));
+	if (builder->gain_taken != NULL)
+		memcpy(gain, builder->gain_taken, columns * sizeof(double));
 	for (uint32_t k = 0; k < builder->model.nodes; k++) {
 		if (builder->kind[k] == MMQ_NODE_LEAF)
 			continue;
@@ -166,6 +221,7 @@ mmq_tree_builder_finish(struct mmq_tree_builder **builder_p, const struct mmq_tr
 	model->tree_start = builder->tree_start;
 	model->kind = builder->kind;
 	model->threshold = builder->threshold;
+	model->threshold64 = builder->threshold64;
 	model->feature = builder->feature;
 	model->first = builder->first;
 	model->cover = builder->cover;
@@ -179,6 +235,20 @@ mmq_tree_builder_finish(struct mmq_tree_builder **builder_p, const struct mmq_tr
 	free(builder);
 	*builder_p = NULL;
 	return model;
+}
+
+void
+mmq_tree_model_revalue(struct mmq_tree_model *model, double *values, uint32_t leaves)
+{
+	uint32_t *feature = (uint32_t *)model->feature, next = 0;
+	for (uint32_t k = 0; k < model->nodes; k++)
+		if (model->kind[k] == MMQ_NODE_LEAF)
+			feature[k] = next++;
+	free((double *)model->values);
+	model->values = values;
+	model->value_rows = leaves;
+	mmq_tree_walk_destroy(&model->walk);
+	model->walk = mmq_tree_walk_new(model);
 }
 
 static void
@@ -197,7 +267,7 @@ mmq_tree_builder_destroy(struct mmq_tree_builder **builder_p)
 	if (builder == NULL)
 		return;
 	void *const arrays[] = { builder->tree_start, builder->feature, builder->first, builder->set_start, builder->set_word, builder->kind,
-		builder->threshold, builder->cover, builder->node_gain, builder->values, builder->sets_of_tree, builder->values_of_tree };
+		builder->threshold, builder->threshold64, builder->cover, builder->node_gain, builder->values, builder->sets_of_tree, builder->values_of_tree };
 	for (size_t i = 0; i < sizeof(arrays) / sizeof(arrays[0]); i++)
 		free(arrays[i]);
 	free(builder);

@@ -21,6 +21,7 @@ struct mmq_tree_walk;  /* walk.c: what prediction derives from these arrays */
 struct mmq_tree_model {
 	enum mmq_tree_kind boosting;
 	enum mmq_task task;
+	bool log_link;                /* the answer is exp of base and leaf values (poisson) */
 	uint32_t classes;             /* 0 for regression */
 	uint32_t cols, codes_cols, features;
 	uint32_t trees, outputs;      /* outputs: columns of the score */
@@ -71,10 +72,14 @@ void mmq_grown_routes(const struct mmq_grown *tree, const struct mmq_grown_node 
 /* Collects grown trees into a model's arrays. */
 struct mmq_tree_builder;
 struct mmq_tree_builder *mmq_tree_builder_new(const struct mmq_fit *fit, const struct mmq_tree_bins *bins, uint32_t width, uint32_t outputs);
+/* Begin with all trees of a model of the same columns and outputs. Before any other tree. */
+void mmq_tree_builder_take(struct mmq_tree_builder *builder, const struct mmq_tree_model *model);
 void mmq_tree_builder_add(struct mmq_tree_builder *builder, const struct mmq_grown *tree);
 void mmq_tree_builder_cut(struct mmq_tree_builder *builder, uint32_t trees);  /* keep the first so many */
 /* Takes the builder; base (outputs). Never NULL. */
 struct mmq_tree_model *mmq_tree_builder_finish(struct mmq_tree_builder **builder, const struct mmq_tree_options *options, const double *base);
+/* Give an owned model's leaves, in the order of its nodes, values of their own: (leaves, width). Takes values. */
+void mmq_tree_model_revalue(struct mmq_tree_model *model, double *values, uint32_t leaves);
 void mmq_tree_builder_destroy(struct mmq_tree_builder **builder);
 
 int mmq_tree_model_save(const struct mmq_tree_model *model, struct mmq_part *out);

@@ -19,6 +19,8 @@ mmq_tree_model_save(const struct mmq_tree_model *model, struct mmq_part *out)
 	mmq_part_put_int(out, "format", 1);
 	mmq_part_put_int(out, "boosting", model->boosting);
 	mmq_part_put_int(out, "task", model->task);
+	if (model->log_link)
+		mmq_part_put_int(out, "log_link", 1);
 	mmq_part_put_int(out, "classes", model->classes);
 	mmq_part_put_int(out, "cols", model->cols);
 	mmq_part_put_int(out, "codes_cols", model->codes_cols);
@@ -85,11 +87,15 @@ get_header(struct mmq_tree_model *model, const struct mmq_part *in, struct mmq_e
 	    get_u32(in, "width", 1, 1 << 20, &model->width, err) == -1 ||
 	    mmq_part_get_int(in, "best_iteration", 0, COUNT_MAX, &model->best_iteration, err) == -1)
 		return -1;
+	uint32_t log_link = 0;
+	if (mmq_part_find(in, "log_link") != NULL && get_u32(in, "log_link", 1, 1, &log_link, err) == -1)
+		return -1;
+	model->log_link = log_link == 1;
 	model->boosting = (enum mmq_tree_kind)boosting;
 	model->task = (enum mmq_task)task;
 	bool is_many = task == MMQ_MULTICLASS;
 	if (task == 3 || (task == MMQ_REGRESSION ? model->classes != 0 : task == MMQ_BINARY ? model->classes != 2 : model->classes < 2) ||
-	    model->width != (is_many && boosting != MMQ_TREE_GBDT ? model->classes : 1) || model->cols + model->codes_cols == 0)
+	    (model->log_link && (task != MMQ_REGRESSION || boosting != MMQ_TREE_GBDT)) || model->width != (is_many && boosting != MMQ_TREE_GBDT ? model->classes : 1) || model->cols + model->codes_cols == 0)
 		return mmq_err_set(err, MMQ_DATA_LOSS, "tree model: task, classes and width do not fit each other");
 	model->outputs = is_many ? model->classes : 1;
 	model->train_loss = model->valid_loss = NAN;

@@ -177,7 +177,8 @@ write_rows(const struct run *run, size_t count)
 		const double *sums = run->sums + r / LANES * model->outputs * LANES + r % LANES;
 		size_t row = run->first + r;
 		for (uint32_t c = 0; c < model->outputs && (run->out->wanted & MMQ_OUT_SCORE) != 0; c++)
-			run->out->score[row * model->outputs + c] = is_forest ? model->base[c] + sums[c * LANES] / model->trees : sums[c * LANES];
+			run->out->score[row * model->outputs + c] = is_forest ? model->base[c] + sums[c * LANES] / model->trees :
+			    model->log_link ? exp(sums[c * LANES]) : sums[c * LANES];
 		if ((run->out->wanted & MMQ_OUT_PROBABILITY) != 0)
 			write_probability(model, sums, run->out->probability + row * model->classes);
 	}

@@ -4,11 +4,36 @@
  * the same order, so they choose the same place with the same gain; ties go to the first place. */
 #include "engine/tree/scan.h"
 
+#include <math.h>
+
 #include "math/cpu.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
+
+/* What a leaf of value w takes off the loss, twice: -(2 T(G) w + (H + l2) w^2). At the best w it is T(G)^2 / (H + l2). */
+static double
+gain_at(const struct mmq_scan *scan, double g, double h, double value)
+{
+	return -(2 * mmq_soften(g, scan->l1) * value + (h + scan->l2) * value * value);
+}
+
+static double
+bounded_gain(const struct mmq_scan *scan, double g1, double h1, double g2, double h2)
+{
+	double v1 = mmq_scan_value(scan, g1, h1), v2 = mmq_scan_value(scan, g2, h2);
+	if (scan->direction * v1 > scan->direction * v2)
+		return -INFINITY;
+	return gain_at(scan, g1, h1, v1) + gain_at(scan, g2, h2, v2);
+}
+
+double
+mmq_scan_parent(const struct mmq_scan *scan)
+{
+	double g = mmq_packed_g(scan->total) * scan->g_unit, h = mmq_packed_h(scan->total) * scan->h_unit, t = mmq_soften(g, scan->l1);
+	return scan->is_bounded ? gain_at(scan, g, h, mmq_scan_value(scan, g, h)) : t * t / (h + scan->l2);
+}
 
 double
 mmq_scan_gain(const struct mmq_scan *scan, int64_t one)
@@ -16,11 +41,13 @@ mmq_scan_gain(const struct mmq_scan *scan, int64_t one)
 	int64_t other = scan->total - one;
 	double h1 = mmq_packed_h(one), h2 = mmq_packed_h(other);
 	if (!(h1 * scan->per_h + 0.5 >= scan->rows_min) || !(h2 * scan->per_h + 0.5 >= scan->rows_min) || h1 == 0 || h2 == 0)
-		return -1;
+		return -INFINITY;
 	h1 *= scan->h_unit;
 	h2 *= scan->h_unit;
 	if (h1 < scan->h_min || h2 < scan->h_min)
-		return -1;
+		return -INFINITY;
+	if (scan->is_bounded)
+		return bounded_gain(scan, mmq_packed_g(one) * scan->g_unit, h1, mmq_packed_g(other) * scan->g_unit, h2);
 	double g1 = mmq_soften(mmq_packed_g(one) * scan->g_unit, scan->l1), g2 = mmq_soften(mmq_packed_g(other) * scan->g_unit, scan->l1);
 	h1 += scan->l2;
 	h2 += scan->l2;
@@ -113,7 +140,7 @@ mmq_scan_best(const struct mmq_scan *scan, const int64_t *sums, uint32_t count, 
 	double before = *best;
 	uint32_t from = 0;
 #if defined(__x86_64__)
-	if (count >= 4 && mmq_cpu_has_avx2())
+	if (count >= 4 && !scan->is_bounded && mmq_cpu_has_avx2())
 		from = scan_avx2(scan, sums, count, add, best, at);
 #endif
 	scan_portable(scan, sums, from, count, add, best, at);

@@ -9,14 +9,27 @@ struct mmq_scan {
 	double g_unit, h_unit, l1, l2;
 	double per_h;                   /* rows per unit of packed hessian */
 	double rows_min, h_min;         /* of a side */
+	bool is_bounded;                /* leaf values are held to [low, high], and rise from the summed side to the other (1), fall (-1) or are free */
+	double low, high;
+	int direction;
 };
 static inline double
 mmq_soften(double g, double l1)
 {
 	return g > l1 ? g - l1 : g < -l1 ? g + l1 : 0;
 }
-/* Sum of the two sides' gains when `one` is one side's sum; -1 when a side is too small. */
+/* The value of a side with these sums, within the bounds. */
+static inline double
+mmq_scan_value(const struct mmq_scan *scan, double g, double h)
+{
+	double value = h + scan->l2 > 0 ? -mmq_soften(g, scan->l1) / (h + scan->l2) : 0;
+	return value < scan->low ? scan->low : value > scan->high ? scan->high : value;
+}
+/* Sum of the two sides' gains when `one` is one side's sum; -inf when a side is too small
+ * or the values go against the direction. */
 double mmq_scan_gain(const struct mmq_scan *scan, int64_t one);
+/* What the leaf has without a split. */
+double mmq_scan_parent(const struct mmq_scan *scan);
 /* The first place k of the largest gain of sums[k] + add, if it is above *best: then true, and *best and *at are set. */
 bool mmq_scan_best(const struct mmq_scan *scan, const int64_t *sums, uint32_t count, int64_t add, double *best, uint32_t *at);
 

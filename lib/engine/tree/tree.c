@@ -15,6 +15,28 @@ enum {
 	ACCEPTS = MMQ_ACCEPTS_MISSING | MMQ_ACCEPTS_CATEGORY | MMQ_ACCEPTS_SPARSE | MMQ_ACCEPTS_F64,
 };
 
+/* A model to go on from must be of the same kind and see the same columns. */
+static int
+check_previous(const struct mmq_fit *fit, const struct mmq_tree_options *options, struct mmq_err *err)
+{
+	static const char *const kinds[] = { "gbdt", "rf", "tree" };
+	const struct mmq_tree_model *previous = fit->previous;
+	if (previous == NULL)
+		return !options->refit ? 0 : mmq_err_value(err, MMQ_INVALID_ARGUMENT, "params.refit", "a version to go on from", "none");
+	if (previous->boosting != options->kind)
+		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "params.boosting", "the kind of the version to go on from", "%s after %s",
+		    kinds[options->kind], kinds[previous->boosting]);
+	if (previous->task != fit->task || previous->classes != fit->train->classes || previous->cols != fit->train->x.cols ||
+	    previous->codes_cols != fit->train->x.codes_cols)
+		return mmq_err_set(err, MMQ_INVALID_ARGUMENT, "tree: the version to go on from has another task or other columns");
+	if (options->kind == MMQ_TREE_SINGLE && !options->refit)
+		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "params.boosting", "gbdt or rf to go on from a version; tree with refit only", "tree");
+	if (options->kind == MMQ_TREE_GBDT && previous->log_link != (options->objective == MMQ_TREE_POISSON))
+		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "params.objective", "the link of the version to go on from", "%s",
+		    previous->log_link ? "no poisson after poisson" : "poisson after another objective");
+	return 0;
+}
+
 static int
 tree_check(const struct mmq_fit *fit, struct mmq_err *err)
 {
@@ -28,7 +50,7 @@ tree_check(const struct mmq_fit *fit, struct mmq_err *err)
 		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "x.codes_cols", "one column per category feature", "%zu", fit->train->x.codes_cols);
 	if (options.early_rounds > 0 && options.kind == MMQ_TREE_GBDT && fit->valid == NULL)
 		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "params.early_stopping_round", "0 without validation rows", "%u", options.early_rounds);
-	return 0;
+	return check_previous(fit, &options, err);
 }
 
 static int
@@ -39,7 +61,14 @@ tree_train(void **state_out, const struct mmq_fit *fit, struct mmq_err *err)
 	struct mmq_tree_model *model = NULL;
 
 	*state_out = NULL;
-	if (tree_check(fit, err) == -1 || mmq_tree_options_read(&options, fit, err) == -1 || mmq_tree_bins_new(&bins, fit, &options, err) == -1)
+	if (tree_check(fit, err) == -1 || mmq_tree_options_read(&options, fit, err) == -1)
+		return -1;
+	if (options.refit) {
+		int refitted = mmq_tree_refit(&model, fit, &options, err);
+		*state_out = model;
+		return refitted;
+	}
+	if (mmq_tree_bins_new(&bins, fit, &options, err) == -1)
 		return -1;
 	int result = options.kind == MMQ_TREE_GBDT ? mmq_tree_boost(&model, fit, &options, bins, err) :
 	    mmq_tree_forest(&model, fit, &options, bins, err);
@@ -160,7 +189,7 @@ const struct mmq_engine mmq_engine_tree = {
 	.tasks = TASKS,
 	.accepts = ACCEPTS,
 	.outputs = MMQ_OUT_SCORE | MMQ_OUT_PROBABILITY | MMQ_OUT_LEAF,
-	.can = MMQ_CAN_WEIGHTS,
+	.can = MMQ_CAN_WEIGHTS | MMQ_CAN_WARM_START,
 	.params = mmq_tree_params,
 	.check = tree_check,
 	.train = tree_train,
