@@ -59,7 +59,7 @@ ask(const struct mmq_tree_model *model, const struct mmq_batch *x, struct mmq_po
 	unsigned threads = mmq_pool_threads(pool);
 	struct asked asked = { model, x, score, leaf, mmq_array(threads, sizeof(void *)), mmq_array(threads, sizeof(double *)) };
 	for (unsigned t = 0; t < threads; t++) {
-		asked.scratch[t] = mmq_aligned(mmq_tree_scratch_bytes(model, SCORE_BLOCK) + 8);
+		asked.scratch[t] = mmq_aligned(mmq_tree_scratch_bytes(model, SCORE_BLOCK, leaf != NULL ? MMQ_OUT_LEAF : MMQ_OUT_SCORE) + 8);
 		asked.out[t] = mmq_array((size_t)SCORE_BLOCK * model->outputs, sizeof(double));
 	}
 	mmq_pool_run(pool, (x->rows + SCORE_BLOCK - 1) / SCORE_BLOCK, ask_block, &asked);
