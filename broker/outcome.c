@@ -402,7 +402,7 @@ core_outcome_written(struct mmq_core *core, struct core_request *request, enum m
 		core_job_event(core, request, mmq_job_state_name(request->end_state));
 	else
 		core_publish_answer(core, request);
-	if (request->op == MMQ_OP_TRAIN && request->end_state == MMQ_JOB_DONE && request->result_version > 0)
+	if ((request->op == MMQ_OP_TRAIN || request->op == MMQ_OP_MODEL_IMPORT) && request->end_state == MMQ_JOB_DONE && request->result_version > 0)
 		model_published(core, request);
 	core_request_done(core, request);
 }

@@ -59,6 +59,7 @@ const char *cli_home(const struct cli *cli);
 /* Ask; an error is said on stderr and destroyed, NULL comes back with *exit_out. Takes *message. */
 struct mmq_answer *cli_ask(struct cli *cli, struct mmq_message **message, int *exit_out);
 int cli_fail(const struct mmq_answer *answer);                     /* say why on stderr; the exit code for it */
+void cli_put_version(struct mmq_message *message, const char *text); /* a number or an alias */
 int cli_say(int exit_code, const char *format, ...) __attribute__((format(printf, 2, 3))); /* "modelmq: ..." on stderr; exit_code */
 
 /* ---- output.c ---- */
@@ -93,6 +94,8 @@ int cli_train(struct cli *cli, const struct cli_command *command, int argc, char
 int cli_predict(struct cli *cli, const struct cli_command *command, int argc, char **argv);
 int cli_models(struct cli *cli, const struct cli_command *command, int argc, char **argv);
 int cli_model(struct cli *cli, const struct cli_command *command, int argc, char **argv);
+int cli_import(struct cli *cli, const struct cli_command *command, int argc, char **argv);
+int cli_export(struct cli *cli, const struct cli_command *command, int argc, char **argv);
 int cli_dead(struct cli *cli, const struct cli_command *command, int argc, char **argv);
 int cli_jobs(struct cli *cli, const struct cli_command *command, int argc, char **argv);
 int cli_job(struct cli *cli, const struct cli_command *command, int argc, char **argv);

@@ -19,6 +19,10 @@ static const struct cli_command commands[] = {
 	{ "model", "show|delete|alias MODEL", "show a model, delete a version, move an alias",
 	    "modelmq model show iris --version 3\nmodelmq model alias iris production 3\nmodelmq model alias iris canary --remove\n"
 	    "modelmq model delete iris --version 1", cli_model },
+	{ "import", "FILE", "publish a model that LightGBM, XGBoost, LIBSVM or LIBLINEAR wrote as a new version",
+	    "modelmq import model.txt --model churn\nmodelmq import heart.model --model heart --format libsvm", cli_import },
+	{ "export", "MODEL[@VERSION] FILE|-", "write a model as a file of LightGBM, LIBSVM or LIBLINEAR",
+	    "modelmq export income income.txt\nmodelmq export income@3 - > income.txt", cli_export },
 	{ "jobs", "", "list training jobs, newest first", "modelmq jobs --state running", cli_jobs },
 	{ "job", "show|cancel|follow JOB", "show, cancel or follow one job", "modelmq job cancel 5f0c...", cli_job },
 	{ "dead", "list|show|requeue|drop [JOB]", "durable requests that were given up: list, show, try again or drop them",

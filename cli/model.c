@@ -10,19 +10,6 @@ struct arguments {
 	long expect;
 };
 
-/* A version on the command line is a number or an alias. */
-static void
-put_version(struct mmq_message *message, const char *text)
-{
-	char *end;
-	long number = strtol(text, &end, 10);
-
-	if (*end == '\0' && end != text)
-		mmq_message_int(message, "version", number);
-	else
-		mmq_message_text(message, "version", text);
-}
-
 static void
 print_put(const struct mmq_answer *answer, const char *title, const char *path)
 {
@@ -67,7 +54,7 @@ show(struct cli *cli, const struct arguments *arguments)
 
 	mmq_message_text(message, "model", arguments->name);
 	if (arguments->version != NULL)
-		put_version(message, arguments->version);
+		cli_put_version(message, arguments->version);
 	struct mmq_answer *answer = cli_ask(cli, &message, &result);
 	if (answer == NULL)
 		return result;
@@ -77,6 +64,7 @@ show(struct cli *cli, const struct arguments *arguments)
 		printf("%s version %lld (latest %lld)\n", arguments->name, (long long)mmq_answer_int(answer, "version", 0),
 		    (long long)mmq_answer_int(answer, "latest", 0));
 		const char *const shown[][2] = { { "engine", "card.engine" }, { "task", "card.task" }, { "classes", "card.classes" },
+			{ "imported", "card.imported" }, { "parent", "card.parent" },
 			{ "metrics", "card.metrics" }, { "rows", "card.rows" }, { "params", "card.params" }, { "warnings", "card.warnings" },
 			{ "aliases", "aliases" }, { "versions", "versions" } };
 		for (size_t i = 0; i < sizeof(shown) / sizeof(shown[0]); i++)
@@ -116,7 +104,7 @@ delete(struct cli *cli, const struct cli_command *command, const struct argument
 	if (arguments->all)
 		mmq_message_flag(message, "all", true);
 	else
-		put_version(message, arguments->version);
+		cli_put_version(message, arguments->version);
 	snprintf(done, sizeof(done), "%s: deleted %s%s", arguments->name, arguments->all ? "all versions" : "version ",
 	    arguments->all ? "" : arguments->version);
 	return change(cli, &message, done);
@@ -136,7 +124,7 @@ alias(struct cli *cli, const struct cli_command *command, const struct arguments
 	if (arguments->remove)
 		mmq_message_flag(message, "remove", true);
 	else
-		put_version(message, arguments->target);
+		cli_put_version(message, arguments->target);
 	if (arguments->expect >= 0)
 		mmq_message_int(message, "expect", arguments->expect);
 	snprintf(done, sizeof(done), "%s: %s %s%s", arguments->name, arguments->alias, arguments->remove ? "removed" : "is now version ",

@@ -31,18 +31,6 @@ struct predict {
 	struct rows_out out;
 };
 
-static void
-put_version(struct mmq_message *message, const char *text)
-{
-	char *end;
-	long number = strtol(text, &end, 10);
-
-	if (*end == '\0' && end != text)
-		mmq_message_int(message, "version", number);
-	else
-		mmq_message_text(message, "version", text);
-}
-
 /* Fill the batch with records up to the limits. Number of rows; 0 at the end. */
 static size_t
 fill_batch(struct predict *predict)
@@ -66,7 +54,7 @@ send_batch(struct predict *predict, size_t rows)
 
 	mmq_message_text(message, "model", predict->model);
 	if (predict->version != NULL)
-		put_version(message, predict->version);
+		cli_put_version(message, predict->version);
 	mmq_message_int(message, "deadline_ms", predict->cli->timeout_ms);
 	mmq_message_text(message, "extra", "ignore");   /* files often carry more than the model was trained on */
 	mmq_message_text(message, "reply_format", "lists");

@@ -75,3 +75,15 @@ cli_ask(struct cli *cli, struct mmq_message **message, int *exit_out)
 	mmq_answer_destroy(&answer);
 	return NULL;
 }
+
+void
+cli_put_version(struct mmq_message *message, const char *text)
+{
+	char *end;
+	long number = strtol(text, &end, 10);
+
+	if (*end == '\0' && end != text)
+		mmq_message_int(message, "version", number);
+	else
+		mmq_message_text(message, "version", text);
+}

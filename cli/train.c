@@ -149,7 +149,7 @@ put_warm_start(struct mmq_message *message, const char *text)
 	mmq_message_map(message, "warm_start");
 	mmq_message_text(message, "model", model);
 	if (strchr(text, '@') != NULL)
-		put_scalar(message, "version", strchr(text, '@') + 1);
+		cli_put_version(message, strchr(text, '@') + 1);
 	mmq_message_close(message);
 }
 

@@ -85,6 +85,8 @@ read_values(struct mmq_request *request, enum mmq_values_form *form_out, struct 
 		if (mmq_wire_check(item->payload, item->payload_bytes, err) == -1)
 			return -1;
 		return mmq_values_read(&request->frame, form_out, item->payload, item->payload_bytes, NULL, &options, err);
+	case MMQ_PAYLOAD_FILE:
+		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "payload", "tensor, csv, jsonl or msgpack", "'file'");
 	default:
 		return mmq_payload_read(request, err);
 	}

@@ -2,6 +2,7 @@
 #include "trainer/job.h"
 
 #include <math.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,22 +14,26 @@
 #include "trainer/job_inner.h"
 #include "util/clock.h"
 #include "util/mem.h"
+#include "wire/peek.h"
 #include "wire/reply.h"
 
 enum { REPORT_EVERY_US = 100000, RESULT_BYTES_MAX = 4 << 20 };
 
 /* share: about how much of a whole job a phase takes; only the fraction shown depends on it. */
-static const struct {
+struct mmq_phase_row {
 	const char *name;
 	double share;
 	int (*run)(struct mmq_job *job, struct mmq_err *err);
-} phases[MMQ_PHASES] = {
+};
+static const struct mmq_phase_row train_phases[MMQ_PHASES] = {
 	[MMQ_PHASE_READ] = { "read", 0.05, mmq_job_read },
 	[MMQ_PHASE_PREPARE] = { "prepare", 0.02, mmq_job_prepare },
 	[MMQ_PHASE_FIT] = { "fit", 0.85, mmq_job_fit },
 	[MMQ_PHASE_EVALUATE] = { "evaluate", 0.06, mmq_job_evaluate },
 	[MMQ_PHASE_PUBLISH] = { "publish", 0.02, mmq_job_publish },
 };
+static const struct mmq_phase_row import_phases[] = { { "read", 0.9, mmq_job_import }, { "publish", 0.1, mmq_job_import_publish } };
+static const struct mmq_phase_row export_phases[] = { { "write", 1, mmq_job_export } };
 
 static void
 wake_owner(const struct mmq_job *job)
@@ -43,10 +48,10 @@ put_progress(struct mmq_buf *out, const struct mmq_job *job, const struct mmq_pr
 {
 	double fraction = 0;
 	for (int p = 0; p < (int)job->phase; p++)
-		fraction += phases[p].share;
-	fraction += phases[job->phase].share * job->phase_done;
+		fraction += job->phases[p].share;
+	fraction += job->phases[job->phase].share * job->phase_done;
 	struct mmq_map map = mmq_map_begin(out);
-	mmq_map_text(&map, "phase", phases[job->phase].name);
+	mmq_map_text(&map, "phase", job->phases[job->phase].name);
 	mmq_map_double(&map, "fraction", fraction);
 	if (fit != NULL && !isnan(fit->loss)) {
 		mmq_map_double(&map, "loss", fit->loss);
@@ -120,7 +125,7 @@ mmq_job_ask(struct mmq_job *job, enum mmq_grant_kind kind, uint32_t above, uint3
 static int
 run_phases(struct mmq_job *job, struct mmq_err *err)
 {
-	for (int p = 0; p < MMQ_PHASES; p++) {
+	for (size_t p = 0; p < job->phases_count; p++) {
 		int64_t begun_us = mmq_clock_mono_us();
 		pthread_mutex_lock(&job->lock);
 		job->phase = (enum mmq_phase)p;
@@ -129,7 +134,7 @@ run_phases(struct mmq_job *job, struct mmq_err *err)
 		job->reported_us = 0;
 		pthread_mutex_unlock(&job->lock);
 		mmq_job_report(job, 0, NULL);
-		if (mmq_job_check_cancel(job, err) == -1 || phases[p].run(job, err) == -1)
+		if (mmq_job_check_cancel(job, err) == -1 || job->phases[p].run(job, err) == -1)
 			return -1;
 		job->phase_ms[p] = (mmq_clock_mono_us() - begun_us) / 1000;
 	}
@@ -149,7 +154,10 @@ compute(void *arg)
 		if (err.code == MMQ_CANCELLED)
 			mmq_job_check_cancel(job, &err);
 		mmq_buf_reset(&job->result);
-		mmq_reply_put_error(&job->result, &err);
+		if (job->item->kind == MMQ_WORK_TRAIN)
+			mmq_reply_put_error(&job->result, &err);
+		else
+			mmq_reply_error(&job->result, &job->head, &err);
 	}
 	pthread_mutex_lock(&job->lock);
 	job->is_handed_back = err.code != MMQ_OK && (atomic_load(&job->cancel_code) == MMQ_UNAVAILABLE || job->ask_err.code == MMQ_UNAVAILABLE);
@@ -160,6 +168,31 @@ compute(void *arg)
 	return NULL;
 }
 
+/* What the job is made of. A store operation has no job's id from the broker; its request's id does as well, since it is the idempotency key. */
+static void
+choose_phases(struct mmq_job *job)
+{
+	const struct mmq_work_item *item = job->item;
+	bool is_import = strcmp(item->op, "model.import") == 0;
+	uint8_t hash[16];
+	crypto_generichash_state state;
+
+	job->phases = item->kind == MMQ_WORK_TRAIN ? train_phases : is_import ? import_phases : export_phases;
+	job->phases_count = item->kind == MMQ_WORK_TRAIN ? MMQ_PHASES : is_import ? 2 : 1;
+	if (item->kind == MMQ_WORK_TRAIN) {
+		snprintf(job->id, sizeof(job->id), "%s", item->job);
+		return;
+	}
+	struct mmq_head head = { 0 };
+	struct mmq_err ignored;
+	(void)mmq_peek(&head, item->body, item->body_bytes, item->payload != NULL ? 2 : 1, &ignored);
+	crypto_generichash_init(&state, NULL, 0, sizeof(hash));
+	crypto_generichash_update(&state, (const uint8_t *)item->tenant, strlen(item->tenant) + 1);
+	crypto_generichash_update(&state, (const uint8_t *)head.id.at, head.id.at != NULL ? head.id.size : 0);
+	crypto_generichash_final(&state, hash, sizeof(hash));
+	mmq_job_id_format(hash, job->id);
+}
+
 struct mmq_job *
 mmq_job_start(struct mmq_work_item *item, const struct mmq_job_options *options)
 {
@@ -168,6 +201,7 @@ mmq_job_start(struct mmq_work_item *item, const struct mmq_job_options *options)
 	job->item = item;
 	job->options = *options;
 	job->begun_us = mmq_clock_mono_us();
+	choose_phases(job);
 	pthread_mutex_init(&job->lock, NULL);
 	pthread_cond_init(&job->answered, NULL);
 	mmq_buf_init(&job->progress, 1 << 16);
@@ -275,7 +309,8 @@ mmq_job_destroy(struct mmq_job **job_p)
 		return;
 	mmq_job_cancel(job, MMQ_UNAVAILABLE);
 	pthread_join(job->thread, NULL);
-	mmq_job_checkpoint_end(job);
+	if (job->item->kind == MMQ_WORK_TRAIN)
+		mmq_job_checkpoint_end(job);
 	mmq_model_destroy(&job->model);
 	mmq_model_destroy(&job->previous);
 	mmq_pool_destroy(&job->pool);

@@ -1,4 +1,4 @@
-/* job.h: one training in a compute thread: read -> prepare -> fit -> evaluate -> publish.
+/* job.h: one training (read -> prepare -> fit -> evaluate -> publish), import or export in a compute thread.
  *
  * The compute thread never touches the worker's socket. What it needs from the socket thread it asks through this
  * interface: progress is left in one slot, the latest wins; a grant is asked for and waited for; the end is announced. Each of these

@@ -9,6 +9,7 @@
 #include "trainer/job_inner.h"
 #include "util/clock.h"
 #include "util/mem.h"
+#include "wire/reply.h"
 
 static void
 put_source(struct mmq_buf *out, const struct mmq_job_source *source, const char *part)
@@ -77,20 +78,6 @@ put_timings(struct mmq_buf *out, const struct mmq_job *job)
 	}
 }
 
-static void
-put_classes(struct mmq_buf *out, const struct mmq_classes *classes)
-{
-	mmq_put_array(out, classes->count);
-	for (size_t c = 0; c < classes->count; c++) {
-		if (classes->type == MMQ_LABEL_TEXT)
-			mmq_put_str(out, classes->texts[c]);
-		else if (classes->type == MMQ_LABEL_BOOL)
-			mmq_put_bool(out, classes->ints[c] != 0);
-		else
-			mmq_put_int(out, classes->ints[c]);
-	}
-}
-
 /* What the card and the answer both show. */
 static void
 put_common(struct mmq_map *map, const struct mmq_job *job)
@@ -104,7 +91,7 @@ put_common(struct mmq_map *map, const struct mmq_job *job)
 	mmq_params_write(job->params, mmq_map_key(map, "params"));
 	put_rows(mmq_map_key(map, "rows"), job);
 	if (job->classes.count > 0)
-		put_classes(mmq_map_key(map, "classes"), &job->classes);
+		mmq_reply_put_classes(mmq_map_key(map, "classes"), &job->classes);
 	put_metrics(mmq_map_key(map, "metrics"), job);
 	if (job->previous != NULL) {
 		struct mmq_map parent = mmq_map_begin(mmq_map_key(map, "parent"));
@@ -148,17 +135,27 @@ put_part_value(struct mmq_buf *out, const struct mmq_value *value)
 
 /* What the engine tells of itself. */
 static void
-put_description(struct mmq_buf *out, const struct mmq_job *job)
+put_description(struct mmq_buf *out, const struct mmq_model *model)
 {
 	struct mmq_part part;
 	struct mmq_map map = mmq_map_begin(out);
 
 	mmq_part_init(&part, true);
-	if (mmq_model_describe(job->model, &part, NULL) == 0)
+	if (mmq_model_describe(model, &part, NULL) == 0)
 		for (size_t i = 0; i < part.values_count; i++)
 			put_part_value(mmq_map_key(&map, part.values[i].key), &part.values[i]);
 	mmq_part_fini(&part);
 	mmq_map_end(&map);
+}
+
+void
+mmq_job_put_model(struct mmq_map *map, const struct mmq_model *model)
+{
+	mmq_schema_write(mmq_model_schema(model), mmq_map_key(map, "inputs"));
+	mmq_map_int(map, "sparse_columns", (int64_t)mmq_model_schema(model)->sparse_cols);
+	mmq_map_int(map, "outputs", mmq_model_outputs(model));
+	mmq_prepare_write(mmq_model_preparation(model), mmq_map_key(map, "preparation"));
+	put_description(mmq_map_key(map, "engine_state"), model);
 }
 
 void
@@ -169,7 +166,7 @@ mmq_job_put_card(const struct mmq_job *job, struct mmq_buf *out)
 	bool has_test = job->request.test.kind != MMQ_DATA_NONE;
 
 	mmq_map_int(&map, "format", 1);
-	mmq_map_text(&map, "job", job->item->job);
+	mmq_map_text(&map, "job", job->id);
 	put_common(&map, job);
 	if (job->target != NULL)
 		mmq_map_text(&map, "target", job->target);
@@ -178,11 +175,7 @@ mmq_job_put_card(const struct mmq_job *job, struct mmq_buf *out)
 	if (job->request.description.at != NULL)
 		mmq_put_strn(mmq_map_key(&map, "description"), job->request.description.at, job->request.description.size);
 	mmq_schema_write(&job->schema, mmq_map_key(&map, "schema"));
-	mmq_schema_write(mmq_model_schema(job->model), mmq_map_key(&map, "inputs"));
-	mmq_map_int(&map, "sparse_columns", (int64_t)mmq_model_schema(job->model)->sparse_cols);
-	mmq_map_int(&map, "outputs", mmq_model_outputs(job->model));
-	mmq_prepare_write(mmq_model_preparation(job->model), mmq_map_key(&map, "preparation"));
-	put_description(mmq_map_key(&map, "engine_state"), job);
+	mmq_job_put_model(&map, job->model);
 	mmq_split_write(&job->split_spec, mmq_map_key(&map, "split"));
 	mmq_put_array(mmq_map_key(&map, "sources"), has_test ? 2 : 1);
 	put_source(out, &job->source, "data");

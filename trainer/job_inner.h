@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "convert/convert.h"
 #include "data/frame.h"
 #include "data/metric.h"
 #include "data/schema.h"
@@ -13,6 +14,7 @@
 #include "data/target.h"
 #include "math/pool.h"
 #include "model/model.h"
+#include "mpack/map.h"
 #include "trainer/job.h"
 #include "wire/peek.h"
 #include "wire/request.h"
@@ -26,8 +28,13 @@ struct mmq_job_source {
 	size_t rows;
 };
 
+struct mmq_phase_row;
+
 struct mmq_job {
 	struct mmq_work_item *item;
+	char id[MMQ_JOB_ID_CHARS + 1];         /* the broker's of a training; of the request's id for a store operation: the same in every attempt */
+	const struct mmq_phase_row *phases;
+	size_t phases_count;
 	struct mmq_job_options options;
 
 	/* Shared between the two threads, under lock. */
@@ -79,6 +86,8 @@ struct mmq_job {
 	double fit_fraction_from, fit_fraction_to; /* which part of the phase the fit that runs now is: several with folds and refit */
 	uint32_t version;
 	char alias[MMQ_NAME_MAX + 1];          /* "" : none */
+	const struct mmq_converter *converter; /* import and export */
+	size_t source_bytes;                   /* import: of the file */
 	struct mmq_buf result;                 /* what the answer shows */
 	struct mmq_err err;
 };
@@ -95,6 +104,12 @@ int mmq_job_prepare(struct mmq_job *job, struct mmq_err *err);    /* job_prepare
 int mmq_job_fit(struct mmq_job *job, struct mmq_err *err);        /* job_fit.c */
 int mmq_job_evaluate(struct mmq_job *job, struct mmq_err *err);   /* job_evaluate.c: metrics, gates, refit */
 int mmq_job_publish(struct mmq_job *job, struct mmq_err *err);    /* job_publish.c: card, version, alias, result */
+/* Of model.import: read, publish; of model.export: the one. */
+int mmq_job_import(struct mmq_job *job, struct mmq_err *err);     /* job_import.c */
+int mmq_job_import_publish(struct mmq_job *job, struct mmq_err *err);
+int mmq_job_export(struct mmq_job *job, struct mmq_err *err);     /* job_export.c */
+
+int mmq_job_publish_version(struct mmq_job *job, struct mmq_err *err);  /* job_publish.c: card, version, alias */
 
 /* job_warm.c: what a warm start settles; each does nothing without one. In this order: open the version; its columns into the schema before data is
  * read; are they in the data; the task (only with one); columns that it does not have. */
@@ -118,5 +133,7 @@ int mmq_job_measure(struct mmq_job *job, const struct mmq_model *model, const st
 /* job_card.c: the card as a msgpack map; the result as the answer shows it. */
 void mmq_job_put_card(const struct mmq_job *job, struct mmq_buf *out);
 void mmq_job_put_result(const struct mmq_job *job, struct mmq_buf *out);
+void mmq_job_put_model(struct mmq_map *map, const struct mmq_model *model);  /* inputs, outputs, preparation, what the engine tells of itself */
+void mmq_job_put_import_card(const struct mmq_job *job, struct mmq_buf *out); /* job_import.c */
 
 #endif

@@ -29,11 +29,14 @@ publish_as(struct mmq_job *job, uint32_t version, struct mmq_err *err)
 	job->version = version;
 	mmq_buf_init(&packed, CARD_BYTES_MAX);
 	mmq_buf_init(&card, CARD_BYTES_MAX);
-	mmq_job_put_card(job, &packed);
+	if (job->converter != NULL)
+		mmq_job_put_import_card(job, &packed);
+	else
+		mmq_job_put_card(job, &packed);
 	if (packed.failed) {
 		mmq_err_set(err, MMQ_RESOURCE_EXHAUSTED, "the model card is larger than %d bytes", CARD_BYTES_MAX);
 	} else if (mmq_json_encode(packed.bytes, packed.size, &card, err) == 0) {
-		const struct mmq_publish publish = { .tenant = job->item->tenant, .model = job->item->model, .job = job->item->job,
+		const struct mmq_publish publish = { .tenant = job->item->tenant, .model = job->item->model, .job = job->id,
 			.fence = job->item->lease.delivery, .version = version, .write_model = write_model, .arg = job, .card = card.bytes,
 			.card_bytes = card.size };
 		result = mmq_store_publish(job->options.store, &publish, &was_there, err);
@@ -47,7 +50,7 @@ publish_as(struct mmq_job *job, uint32_t version, struct mmq_err *err)
 
 /* A number that another job has already (a journal from a backup) is no error: ask for one above it. */
 static int
-publish_version(struct mmq_job *job, struct mmq_err *err)
+ask_and_publish(struct mmq_job *job, struct mmq_err *err)
 {
 	uint32_t above = 0, version;
 
@@ -82,7 +85,7 @@ point_alias(struct mmq_job *job, struct mmq_err *err)
 		if (mmq_job_ask(job, MMQ_GRANT_ALIAS, above, &generation, err) == -1)
 			break;
 		const struct mmq_alias_change change = { .tenant = job->item->tenant, .model = job->item->model, .name = job->alias,
-			.version = job->version, .by = job->item->job, .expect = -1, .generation = generation };
+			.version = job->version, .by = job->id, .expect = -1, .generation = generation };
 		result = mmq_store_set_alias(job->options.store, &change, err);
 		if (result == 0 || err->code != MMQ_ALREADY_EXISTS)
 			break;
@@ -93,13 +96,19 @@ point_alias(struct mmq_job *job, struct mmq_err *err)
 }
 
 int
-mmq_job_publish(struct mmq_job *job, struct mmq_err *err)
+mmq_job_publish_version(struct mmq_job *job, struct mmq_err *err)
 {
 	const struct mmq_text *alias = &job->request.alias;
 
 	if (alias->at != NULL)
 		snprintf(job->alias, sizeof(job->alias), "%.*s", (int)alias->size, alias->at);
-	if (publish_version(job, err) == -1 || (job->alias[0] != '\0' && point_alias(job, err) == -1))
+	return ask_and_publish(job, err) == -1 || (job->alias[0] != '\0' && point_alias(job, err) == -1) ? -1 : 0;
+}
+
+int
+mmq_job_publish(struct mmq_job *job, struct mmq_err *err)
+{
+	if (mmq_job_publish_version(job, err) == -1)
 		return -1;
 	mmq_job_put_result(job, &job->result);
 	if (job->result.failed)

@@ -264,6 +264,10 @@ mmq_store_op(struct mmq_trainer *self, struct mmq_work_item *item)
 	struct fields fields;
 	struct mmq_buf out;
 
+	if (op == MMQ_OP_MODEL_IMPORT || op == MMQ_OP_MODEL_EXPORT) {
+		mmq_side_job_begin(self, item);
+		return;
+	}
 	mmq_buf_init(&out, ANSWER_BYTES_MAX);
 	if (mmq_peek(&head, item->body, item->body_bytes, item->payload == NULL ? 1 : 2, &err) == -1 || read_fields(&fields, item, &err) == -1) {
 		answer(self, item, &out, &head, &err);

@@ -328,6 +328,16 @@ put_model(struct mmq_buf *out, struct mmq_store *store, const struct mmq_work_it
 }
 
 int
+mmq_model_choose(struct mmq_store *store, const struct mmq_work_item *item, const struct mmq_head *head, uint32_t *version_out,
+    struct mmq_err *err)
+{
+	struct entry entry;
+	int result = entry_read(&entry, store, item->tenant, item->model, err) == -1 ? -1 : choose_version(&entry, item, head, version_out, err);
+	entry_fini(&entry);
+	return result;
+}
+
+int
 mmq_model_get_reply(struct mmq_buf *out, struct mmq_store *store, const struct mmq_work_item *item, const struct mmq_head *head,
     struct mmq_err *err)
 {

@@ -63,39 +63,44 @@ start(void *arg, struct mmq_err *err)
 	return 0;
 }
 
-static void
-job_begin(struct mmq_trainer *self, struct mmq_work_item *item)
+struct mmq_job *
+mmq_trainer_job(struct mmq_trainer *self, struct mmq_work_item *item)
 {
 	const struct mmq_job_options how = { .store = self->store, .folders = self->folders, .folders_count = self->folders_count,
 		.threads_max = self->threads > 0 ? (unsigned)self->threads : (unsigned)sysconf(_SC_NPROCESSORS_ONLN),
 		.memory_bytes_max = (size_t)self->memory_bytes, .niceness = (int)self->niceness, .checkpoint_ms = self->checkpoint_ms, .wake_fd = self->wake_fd };
 
-	if (self->job != NULL) {  /* the broker keeps to the window; if it did not, another trainer can have it */
-		mmq_worker_drop(self->worker, &item);
-		return;
-	}
-	mmq_log(MMQ_LOG_INFO, "job", "job=%s tenant=%s model=%s attempt=%u state=started", item->job, item->tenant, item->model, item->attempt);
-	self->job = mmq_job_start(item, &how);
+	mmq_log(MMQ_LOG_INFO, "job", "op=%s job=%s tenant=%s model=%s attempt=%u state=started", item->op, item->job, item->tenant, item->model, item->attempt);
+	return mmq_job_start(item, &how);
 }
 
 static void
-job_end(struct mmq_trainer *self)
+job_begin(struct mmq_trainer *self, struct mmq_work_item *item)
 {
-	struct mmq_work_item *item = mmq_job_item(self->job);
+	if (self->job != NULL)  /* the broker keeps to the window; if it did not, another trainer can have it */
+		mmq_worker_drop(self->worker, &item);
+	else
+		self->job = mmq_trainer_job(self, item);
+}
+
+void
+mmq_trainer_job_end(struct mmq_trainer *self, struct mmq_job **job)
+{
+	struct mmq_work_item *item = mmq_job_item(*job);
 	struct mmq_work_result result;
 	const uint8_t *bytes;
 	size_t size;
 
-	mmq_job_result(self->job, &result, &bytes, &size);
-	mmq_log(MMQ_LOG_INFO, "job", "job=%s tenant=%s model=%s code=%s version=%u ms=%u", item->job, item->tenant, item->model,
+	mmq_job_result(*job, &result, &bytes, &size);
+	mmq_log(MMQ_LOG_INFO, "job", "op=%s job=%s tenant=%s model=%s code=%s version=%u ms=%u", item->op, item->job, item->tenant, item->model,
 	    mmq_code_name(result.code), result.version, result.service_us / 1000);
 	if (result.version != 0)
 		mmq_catalogue_report_model(self, item->tenant, item->model);
-	if (mmq_job_is_handed_back(self->job))
+	if (mmq_job_is_handed_back(*job))
 		mmq_worker_drop(self->worker, &item);
 	else
 		mmq_worker_answer(self->worker, &item, &result, bytes, size);
-	mmq_job_destroy(&self->job);
+	mmq_job_destroy(job);
 }
 
 static void
@@ -106,7 +111,10 @@ job_turn(struct mmq_trainer *self)
 	struct mmq_buf info;
 	uint64_t wakes;
 
-	if (read(self->wake_fd, &wakes, sizeof(wakes)) == -1 || self->job == NULL)
+	if (read(self->wake_fd, &wakes, sizeof(wakes)) == -1)
+		return;
+	mmq_side_jobs_turn(self);
+	if (self->job == NULL)
 		return;
 	mmq_buf_init(&info, 1 << 16);
 	if (mmq_job_take_progress(self->job, &info))
@@ -115,7 +123,7 @@ job_turn(struct mmq_trainer *self)
 	if (mmq_job_take_ask(self->job, &kind, &above))
 		mmq_worker_grant(self->worker, mmq_job_item(self->job), kind, above);
 	if (mmq_job_is_done(self->job))
-		job_end(self);
+		mmq_trainer_job_end(self, &self->job);
 }
 
 static void
@@ -131,6 +139,7 @@ take_signal(struct mmq_trainer *self)
 		mmq_worker_ready(self->worker, MMQ_WORK_STORE, 0);
 		if (self->job != NULL)
 			mmq_job_cancel(self->job, MMQ_UNAVAILABLE);
+		mmq_side_jobs_leave(self);
 	} else if (signal == MMQ_SIGNAL_LEAVE) {
 		self->leaving = true;
 	}
@@ -141,7 +150,7 @@ take_cancel(struct mmq_trainer *self, const struct mmq_work_event *event)
 {
 	if (self->job != NULL && event->item == mmq_job_item(self->job))
 		mmq_job_cancel(self->job, event->code);
-	else
+	else if (!mmq_side_job_cancel(self, event->item, event->code))
 		mmq_store_op_cancel(self, event->item);
 }
 
@@ -159,7 +168,7 @@ take_event(struct mmq_trainer *self, const struct mmq_work_event *event, struct 
 		take_cancel(self, event);
 		break;
 	case MMQ_WORK_EVENT_GRANTED:
-		if (!mmq_store_op_granted(self, event) && self->job != NULL && event->item == mmq_job_item(self->job))
+		if (!mmq_store_op_granted(self, event) && !mmq_side_job_granted(self, event) && self->job != NULL && event->item == mmq_job_item(self->job))
 			mmq_job_grant(self->job, event->version, event->code, event->message);
 		break;
 	case MMQ_WORK_EVENT_DRAIN:
@@ -227,6 +236,7 @@ stop(void *arg)
 		mmq_job_destroy(&self->job);
 		mmq_worker_drop(self->worker, &item);
 	}
+	mmq_side_jobs_drop(self);
 	mmq_store_ops_drop(self);
 	mmq_worker_close(&self->worker);
 	mmq_store_close(&self->store);

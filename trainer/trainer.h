@@ -11,7 +11,7 @@
 #include "trainer/job.h"
 #include "work/work.h"
 
-enum { MMQ_TRAINER_FOLDERS_MAX = 16, MMQ_STORE_WINDOW = 64 };
+enum { MMQ_TRAINER_FOLDERS_MAX = 16, MMQ_STORE_WINDOW = 64, MMQ_SIDE_JOBS_MAX = 4 };
 
 struct mmq_trainer {
 	/* Options. */
@@ -24,14 +24,28 @@ struct mmq_trainer {
 	char *data_copy;
 	struct mmq_store *store;
 	struct mmq_worker *worker;
-	int wake_fd;                          /* eventfd: the job has something for this thread */
+	int wake_fd;                          /* eventfd: a job has something for this thread */
 	struct mmq_job *job;                  /* NULL: none */
+	struct mmq_job *side_jobs[MMQ_SIDE_JOBS_MAX];   /* imports and exports; NULL: free */
 	struct mmq_alias_op *alias_ops;       /* alias changes that wait for their generation */
 	int64_t clean_at_us;
 	bool draining, leaving;
 };
 
 extern const struct mmq_daemon mmq_trainer_daemon;
+
+/* trainer.c: start a job for item; answer it after its end and forget it. */
+struct mmq_job *mmq_trainer_job(struct mmq_trainer *self, struct mmq_work_item *item);
+void mmq_trainer_job_end(struct mmq_trainer *self, struct mmq_job **job);
+
+/* side_jobs.c: imports and exports. begin takes item. turn: after a wake. granted, cancel: true if it was one of them. leave: stop them, they end as
+ * handed back; drop: at once. */
+void mmq_side_job_begin(struct mmq_trainer *self, struct mmq_work_item *item);
+void mmq_side_jobs_turn(struct mmq_trainer *self);
+bool mmq_side_job_granted(struct mmq_trainer *self, const struct mmq_work_event *event);
+bool mmq_side_job_cancel(struct mmq_trainer *self, const struct mmq_work_item *item, enum mmq_code code);
+void mmq_side_jobs_leave(struct mmq_trainer *self);
+void mmq_side_jobs_drop(struct mmq_trainer *self);
 
 /* store_ops.c: answer a store or engine operation now, or (model.alias) after its grant. Takes item. */
 void mmq_store_op(struct mmq_trainer *self, struct mmq_work_item *item);

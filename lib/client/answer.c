@@ -299,3 +299,15 @@ mmq_answer_raw(const struct mmq_answer *answer, const char *path, size_t *size_o
 
 	return find(answer, path, &reader) && mmq_read_raw(&reader, &bytes, size_out) ? bytes : NULL;
 }
+
+const uint8_t *
+mmq_answer_bytes(const struct mmq_answer *answer, const char *path, size_t *size_out)
+{
+	struct mmq_reader reader;
+	struct mmq_token token;
+
+	if (!find(answer, path, &reader) || !mmq_read(&reader, &token) || token.type != MMQ_T_BIN)
+		return NULL;
+	*size_out = token.size;
+	return (const uint8_t *)token.bytes;
+}

@@ -66,7 +66,7 @@ void mmq_message_map(struct mmq_message *message, const char *key);   /* open a 
 void mmq_message_list(struct mmq_message *message, const char *key);  /* open a list */
 void mmq_message_close(struct mmq_message *message);                  /* close the innermost open map or list */
 
-/* An opaque second frame, e.g. the text of a CSV file with its header line for `predict`. format: "csv", "jsonl", "tensor", "msgpack". */
+/* An opaque second frame, e.g. the text of a CSV file with its header line for `predict`. format: "csv", "jsonl", "tensor", "msgpack", "file". */
 void mmq_message_payload(struct mmq_message *message, const char *format, const void *bytes, size_t size);
 
 /* The usual shapes of data. */
@@ -120,6 +120,8 @@ bool mmq_answer_has(const struct mmq_answer *answer, const char *path);
 size_t mmq_answer_count(const struct mmq_answer *answer, const char *path);   /* elements of a list, pairs of a map */
 /* Numbers of a list, or of a list of lists row by row, into values_out (max); nil becomes NaN. Returns how many there are. */
 size_t mmq_answer_numbers(const struct mmq_answer *answer, const char *path, double *values_out, size_t max);
+/* The bytes of a binary value. NULL: absent, or no binary. */
+const uint8_t *mmq_answer_bytes(const struct mmq_answer *answer, const char *path, size_t *size_out);
 /* The packed bytes of a value, for a msgpack library. NULL: absent. */
 const uint8_t *mmq_answer_raw(const struct mmq_answer *answer, const char *path, size_t *size_out);
 

@@ -1,6 +1,7 @@
 /* convert.c: the table of formats. */
 #include "convert/convert.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,6 +28,17 @@ mmq_converter_find(const char *name, size_t size)
 		if (strlen(converters[i].name) == size && memcmp(converters[i].name, name, size) == 0)
 			return &converters[i];
 	return NULL;
+}
+
+int
+mmq_converter_refuse(const char *name, size_t size, struct mmq_err *err)
+{
+	char known[128] = "";
+	size_t used = 0;
+
+	for (size_t i = 0; i < CONVERTERS && used < sizeof(known); i++)
+		used += (size_t)snprintf(known + used, sizeof(known) - used, "%s%s", i > 0 ? ", " : "one of ", converters[i].name);
+	return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "format", known, "'%.*s'", (int)(size < 64 ? size : 64), name);
 }
 
 const struct mmq_converter *

@@ -44,6 +44,7 @@ struct mmq_converter {
 };
 const struct mmq_converter *mmq_converter_list(size_t *count_out);
 const struct mmq_converter *mmq_converter_find(const char *name, size_t size);       /* NULL: unknown */
+int mmq_converter_refuse(const char *name, size_t size, struct mmq_err *err);          /* INVALID_ARGUMENT: no such format, these are. Always -1 */
 /* By content. INVALID_ARGUMENT: none knows it. */
 const struct mmq_converter *mmq_converter_recognise(const uint8_t *bytes, size_t size, struct mmq_err *err);
 /* The writer for an engine's models. NULL: there is none. */

@@ -140,9 +140,9 @@ open_allowed(const char *file, const char *const *folders, size_t folders_count,
 	return 0;
 }
 
-static int
-read_unpacked(const struct mmq_source *source, const char *file, const char *const *folders, size_t folders_count, uint8_t **bytes_out,
-    size_t *size_out, struct mmq_err *err)
+int
+mmq_source_bytes(const char *file, const char *const *folders, size_t folders_count, size_t bytes_max, uint8_t **bytes_out, size_t *size_out,
+    struct mmq_err *err)
 {
 	size_t packed_size;
 	uint8_t *packed;
@@ -150,7 +150,7 @@ read_unpacked(const struct mmq_source *source, const char *file, const char *con
 
 	if (open_allowed(file, folders, folders_count, &fd, err) == -1)
 		return -1;
-	int result = mmq_file_read(fd, file, source->limits.bytes_max, &packed, &packed_size, err);
+	int result = mmq_file_read(fd, file, bytes_max, &packed, &packed_size, err);
 	close(fd);
 	if (result == -1)
 		return -1;
@@ -159,7 +159,7 @@ read_unpacked(const struct mmq_source *source, const char *file, const char *con
 		*size_out = packed_size;
 		return 0;
 	}
-	result = mmq_gunzip(packed, packed_size, file, source->limits.bytes_max, bytes_out, size_out, err);
+	result = mmq_gunzip(packed, packed_size, file, bytes_max, bytes_out, size_out, err);
 	free(packed);
 	return result;
 }
@@ -228,8 +228,8 @@ mmq_source_open(struct mmq_frame *frame, const struct mmq_source *source, const 
 
 	if (source->labels != NULL && format != MMQ_FORMAT_IDX && format != MMQ_FORMAT_NPY)
 		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "options.labels", "format idx or npy", "format %s", mmq_format_name(format));
-	if (read_unpacked(source, source->file, folders, folders_count, &bytes, &size, err) == 0 &&
-	    (source->labels == NULL || read_unpacked(source, source->labels, folders, folders_count, &labels, &labels_size, err) == 0) &&
+	if (mmq_source_bytes(source->file, folders, folders_count, source->limits.bytes_max, &bytes, &size, err) == 0 &&
+	    (source->labels == NULL || mmq_source_bytes(source->labels, folders, folders_count, source->limits.bytes_max, &labels, &labels_size, err) == 0) &&
 	    parse(frame, source, format, source->file, bytes, size, err) == 0 &&
 	    (source->labels == NULL || parse_labels(frame, source, labels, labels_size, err) == 0)) {
 		hash_of(bytes, size, labels, labels_size, hash_out);

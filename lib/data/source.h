@@ -38,6 +38,10 @@ int mmq_source_read(struct mmq_source *source, struct mmq_reader *map, struct mm
 /* The map `options` alone, as a request's `format_options` has it beside a payload. */
 int mmq_source_read_options(struct mmq_source *source, struct mmq_reader *map, struct mmq_err *err);
 
+/* A whole file inside the allowed folders, unpacked if it is gzip; *bytes_out is the caller's to free(). */
+int mmq_source_bytes(const char *file, const char *const *folders, size_t folders_count, size_t bytes_max, uint8_t **bytes_out, size_t *size_out,
+    struct mmq_err *err);
+
 /* Read source->file into frame (initialised, empty). folders: where files may be; realpath of both sides is compared.
  * PERMISSION_DENIED names the rule; NOT_FOUND; INVALID_ARGUMENT with file, line and column. hash_out may be NULL. */
 int mmq_source_open(struct mmq_frame *frame, const struct mmq_source *source, const char *const *folders, size_t folders_count,

@@ -124,29 +124,57 @@ mmq_model_destroy(struct mmq_model **model)
 	*model = NULL;
 }
 
+void
+mmq_model_parts_init(struct mmq_model_parts *parts)
+{
+	mmq_part_init(&parts->schema, true);
+	mmq_part_init(&parts->prepare, true);
+	mmq_part_init(&parts->decide, true);
+}
+
+void
+mmq_model_parts_fini(struct mmq_model_parts *parts)
+{
+	mmq_part_fini(&parts->schema);
+	mmq_part_fini(&parts->prepare);
+	mmq_part_fini(&parts->decide);
+}
+
+int
+mmq_model_parts_write(const struct mmq_model_parts *parts, int fd, struct mmq_err *err)
+{
+	struct mmq_container_part entries[] = {
+		{ .id = "schema", .kind = "schema", .name = "columns", .version = 1, .part = &parts->schema },
+		{ .id = "prepare", .kind = "prepare", .name = "auto", .version = 1, .inputs_count = 1, .inputs = { "schema" }, .part = &parts->prepare },
+		{ .id = "engine", .kind = "engine", .version = 1, .inputs_count = 1, .inputs = { "prepare" }, .part = parts->engine_part },
+		{ .id = "decide", .kind = "decide", .name = "decide", .version = 1, .inputs_count = 1, .inputs = { "engine" }, .part = &parts->decide },
+	};
+
+	strncpy(entries[2].name, parts->engine, MMQ_PART_KEY_MAX);
+	return mmq_container_write(fd, entries, 4, err);
+}
+
+int
+mmq_model_save_engine(const struct mmq_model *model, struct mmq_part *out, struct mmq_err *err)
+{
+	return model->engine->save(model->state, out, err);
+}
+
 int
 mmq_model_save(const struct mmq_model *model, int fd, struct mmq_err *err)
 {
-	struct mmq_part parts[4];
-	const struct mmq_container_part entries[4] = {
-		{ .id = "schema", .kind = "schema", .name = "columns", .version = 1, .part = &parts[0] },
-		{ .id = "prepare", .kind = "prepare", .name = "auto", .version = 1, .inputs_count = 1, .inputs = { "schema" }, .part = &parts[1] },
-		{ .id = "engine", .kind = "engine", .version = 1, .inputs_count = 1, .inputs = { "prepare" }, .part = &parts[2] },
-		{ .id = "decide", .kind = "decide", .name = "decide", .version = 1, .inputs_count = 1, .inputs = { "engine" }, .part = &parts[3] },
-	};
-	struct mmq_container_part named[4];
+	struct mmq_part engine;
+	struct mmq_model_parts parts = { .engine = model->engine->name, .engine_part = &engine };
 	int result = -1;
 
-	for (size_t i = 0; i < 4; i++)
-		mmq_part_init(&parts[i], true);
-	memcpy(named, entries, sizeof(named));
-	strncpy(named[2].name, model->engine->name, MMQ_PART_KEY_MAX);
-	mmq_schema_save(&model->schema, &parts[0]);
-	mmq_decide_save(&model->decide, &parts[3]);
-	if (mmq_prepare_save(model->prepare, &parts[1], err) == 0 && model->engine->save(model->state, &parts[2], err) == 0)
-		result = mmq_container_write(fd, named, 4, err);
-	for (size_t i = 0; i < 4; i++)
-		mmq_part_fini(&parts[i]);
+	mmq_part_init(&engine, true);
+	mmq_model_parts_init(&parts);
+	mmq_schema_save(&model->schema, &parts.schema);
+	mmq_decide_save(&model->decide, &parts.decide);
+	if (mmq_prepare_save(model->prepare, &parts.prepare, err) == 0 && mmq_model_save_engine(model, &engine, err) == 0)
+		result = mmq_model_parts_write(&parts, fd, err);
+	mmq_model_parts_fini(&parts);
+	mmq_part_fini(&engine);
 	return result;
 }
 

@@ -49,6 +49,16 @@ void mmq_model_destroy(struct mmq_model **model);
 
 /* Write the model file to fd (empty, at its start). Does not fsync. */
 int mmq_model_save(const struct mmq_model *model, int fd, struct mmq_err *err);
+/* The same from its pieces, for models that were not fitted here: the caller fills schema, prepare and decide between init and write. */
+struct mmq_model_parts {
+	const char *engine;
+	const struct mmq_part *engine_part;    /* borrowed */
+	struct mmq_part schema, prepare, decide;
+};
+void mmq_model_parts_init(struct mmq_model_parts *parts);
+void mmq_model_parts_fini(struct mmq_model_parts *parts);
+int mmq_model_parts_write(const struct mmq_model_parts *parts, int fd, struct mmq_err *err);
+int mmq_model_save_engine(const struct mmq_model *model, struct mmq_part *out, struct mmq_err *err);   /* the engine's part alone */
 /* Map, verify every hash, check everything. The descriptor may be closed. DATA_LOSS, FAILED_PRECONDITION. */
 int mmq_model_open(struct mmq_model **model_out, int fd, struct mmq_err *err);
 

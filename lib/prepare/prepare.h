@@ -49,6 +49,20 @@ int mmq_prepare_apply(const struct mmq_prepare *prepare, const struct mmq_frame 
 int mmq_prepare_save(const struct mmq_prepare *prepare, struct mmq_part *out, struct mmq_err *err);
 /* The schema it was fitted with. Every count and index in the part is checked: DATA_LOSS. Borrows nothing. */
 int mmq_prepare_open(struct mmq_prepare **prepare_out, const struct mmq_schema *schema, const struct mmq_part *in, struct mmq_err *err);
+/* A preparation that leaves values as they are: fields are numeric or categorical; values[field] (values_count[field]) are a categorical one's texts
+ * by code, an unknown text is unseen. Missing numbers stay NaN, or become 0 (imputes, sparse rows). */
+struct mmq_prepare_raw_options { enum mmq_dtype dtype; bool is_csr, imputes; };
+int mmq_prepare_raw(struct mmq_prepare **prepare_out, const struct mmq_schema *schema, char *const *const *values, const size_t *values_count,
+    const struct mmq_prepare_raw_options *options, struct mmq_err *err);
+
+/* What happens to each column, when it is no more than (x - center) * scale, or a category's code. columns_out (mmq_prepare_plain_count) borrows.
+ * FAILED_PRECONDITION naming the first column with more to it. Sparse columns come last, without names. */
+struct mmq_categories;
+struct mmq_prepare_plain { const char *name; bool is_category; const struct mmq_categories *categories; double center, scale; };
+size_t mmq_prepare_plain_count(const struct mmq_prepare *prepare);
+int mmq_prepare_plain(const struct mmq_prepare *prepare, struct mmq_prepare_plain *columns_out, struct mmq_err *err);
+enum mmq_dtype mmq_prepare_dtype(const struct mmq_prepare *prepare);
+
 /* The steps for people: an array of maps {step, version, columns, ...}. */
 void mmq_prepare_write(const struct mmq_prepare *prepare, struct mmq_buf *out);
 

@@ -198,7 +198,7 @@ static int
 read_payload(struct mmq_head *head, struct mmq_reader *reader, struct mmq_err *err)
 {
 	int index = 0;
-	if (mmq_want_choice(reader, "payload", "tensor|csv|jsonl|msgpack", &index, err) == -1)
+	if (mmq_want_choice(reader, "payload", "tensor|csv|jsonl|msgpack|file", &index, err) == -1)
 		return -1;
 	head->payload = (enum mmq_payload)(index + 1);
 	return 0;
@@ -319,7 +319,7 @@ check_together(const struct mmq_head *head, bool has_v, unsigned frames, struct 
 	if (head->op == MMQ_OP_CANCEL && head->request.at == NULL)
 		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "request", "the id of the prediction to give up", "nothing");
 	if (frames == 2 && head->payload == MMQ_PAYLOAD_NONE)
-		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "payload", "tensor, csv, jsonl or msgpack: what the second frame holds", "nothing");
+		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "payload", "tensor, csv, jsonl, msgpack or file: what the second frame holds", "nothing");
 	if (frames == 1 && head->payload != MMQ_PAYLOAD_NONE)
 		return mmq_err_set(err, MMQ_INVALID_ARGUMENT, "payload: the request announces a payload, but has no second frame");
 	return 0;

@@ -54,7 +54,9 @@ enum mmq_service { MMQ_BY_BROKER, MMQ_BY_PREDICTOR, MMQ_BY_TRAINER, MMQ_BY_STORE
 	X(MMQ_OP_CANCEL,       "cancel",       MMQ_BY_BROKER,  false, false)       \
 	X(MMQ_OP_RESULTS,      "results",      MMQ_BY_BROKER,  false, false)       \
 	X(MMQ_OP_PING,         "ping",         MMQ_BY_BROKER,  false, false)       \
-	X(MMQ_OP_STATUS,       "status",       MMQ_BY_BROKER,  false, false)
+	X(MMQ_OP_STATUS,       "status",       MMQ_BY_BROKER,  false, false)       \
+	X(MMQ_OP_MODEL_IMPORT, "model.import", MMQ_BY_STORE,   true,  true)        \
+	X(MMQ_OP_MODEL_EXPORT, "model.export", MMQ_BY_STORE,   false, true)
 
 enum mmq_op {
 #define X(op, name, work, journalled, model) op,
@@ -68,7 +70,8 @@ enum mmq_op mmq_op_from_name(const char *name, size_t size);  /* MMQ_OP_NONE whe
 enum mmq_service mmq_op_service(enum mmq_op op);
 bool mmq_op_is_journalled(enum mmq_op op);                    /* durable whatever the request says */
 
-enum mmq_payload { MMQ_PAYLOAD_NONE, MMQ_PAYLOAD_TENSOR, MMQ_PAYLOAD_CSV, MMQ_PAYLOAD_JSONL, MMQ_PAYLOAD_MSGPACK };
+enum mmq_payload { MMQ_PAYLOAD_NONE, MMQ_PAYLOAD_TENSOR, MMQ_PAYLOAD_CSV, MMQ_PAYLOAD_JSONL, MMQ_PAYLOAD_MSGPACK,
+	MMQ_PAYLOAD_FILE };        /* a file of another program, as it is */
 
 struct mmq_head {
 	enum mmq_op op;

@@ -76,6 +76,15 @@ struct mmq_train_request {
 	bool keep;
 };
 
+/* model.import and model.export. */
+struct mmq_convert_request {
+	struct mmq_text format;                  /* at == NULL: import by content, export the engine's own */
+	struct mmq_text file;                    /* import: on the trainer's machine; at == NULL: it is the payload */
+	struct mmq_text alias, description;      /* import, as in train */
+	int64_t offset;                          /* export: where to go on */
+};
+int mmq_convert_request_read(struct mmq_convert_request *request, const void *map, size_t size, struct mmq_err *err);
+
 /* The same for train and train.check. model is the header's. */
 int mmq_train_request_read(struct mmq_train_request *train, const void *request, size_t size, struct mmq_err *err);
 

@@ -14,12 +14,14 @@ ANSWERS = {
     "predict": "predict.answer", "train": "train.answer", "train.check": "train.check.answer",
     "job.get": "job.answer", "job.wait": "job.answer", "job.cancel": "job.answer", "job.list": "job.list.answer",
     "model.list": "model.list.answer", "model.get": "model.get.answer", "model.alias": "model.change.answer",
-    "model.delete": "model.change.answer", "engine.list": "engine.list.answer", "engine.get": "engine.get.answer",
+    "model.delete": "model.change.answer", "model.import": "model.import.answer", "model.export": "model.export.answer",
+    "engine.list": "engine.list.answer", "engine.get": "engine.get.answer",
     "cancel": "cancel.answer", "results": "results.answer", "ping": "ping.answer", "status": "status.answer",
 }
 REQUESTS = {
     "predict": "predict", "train": "train", "train.check": "train.check", "job.get": "job", "job.wait": "job", "job.cancel": "job",
     "job.list": "job", "model.list": "model", "model.get": "model", "model.alias": "model", "model.delete": "model",
+    "model.import": "model", "model.export": "model",
     "engine.list": "engine", "engine.get": "engine", "cancel": "cancel", "results": "results", "ping": "ping", "status": "status",
 }
 TOPICS = {"result": "sink.result", "job": "sink.job", "model": "sink.model", "mark": "sink.mark"}
