@@ -59,6 +59,8 @@ put_progress(struct mmq_buf *out, const struct mmq_job *job, const struct mmq_pr
 	}
 	if (fit != NULL && !isnan(fit->valid_loss))
 		mmq_map_double(&map, "valid_loss", fit->valid_loss);
+	if (fit != NULL && fit->size > 0)
+		mmq_map_int(&map, fit->size_name, fit->size);
 	if (fit != NULL && fit->iteration > 0) {
 		mmq_map_int(&map, "iteration", fit->iteration);
 		if (fit->iterations_max > 0)

@@ -15,6 +15,8 @@ struct mmq_progress_state {
 	double valid_loss;           /* NaN: no validation rows */
 	int64_t iteration, iterations_max;
 	const char *loss_name;       /* "log_loss", "mse", "gap", ...; constant text */
+	int64_t size;                /* how large the model has become, in size_name; 0: not said */
+	const char *size_name;       /* "support_vectors"; constant text */
 };
 
 struct mmq_progress {

@@ -1,4 +1,4 @@
-/* dual.h: the state of a dual problem while it is solved, and what both solvers ask of it. See solver.h for the notation. */
+/* dual.h: what both solvers share: the end of a solution, and bounds. See solver.h for the notation. */
 #ifndef MMQ_ENGINE_SVM_DUAL_H
 #define MMQ_ENGINE_SVM_DUAL_H
 
@@ -7,42 +7,41 @@
 /* Curvature below which two rows count as equal (LIBSVM's tau): keeps steps finite for duplicates and non-PSD kernels. */
 #define SVM_CURVATURE_MIN 1e-12
 
-struct svm_dual {
-	const struct svm_problem *problem;
-	double *alpha;       /* (variables) */
-	double *g;           /* (panels * SVM_PANEL) sum of y a K, in double */
-	float *self;         /* (rows) K(r, r) */
-};
-
-void svm_dual_init(struct svm_dual *dual, const struct svm_problem *problem);
-/* Threshold and objective to the solution, which takes alpha; the rest is freed. */
-void svm_dual_fini(struct svm_dual *dual, struct svm_solution *solution);
-int64_t svm_dual_iterations_max(const struct svm_problem *problem);
+/* Variables that steps stay within: all of them, or those of one sign. */
+static inline size_t
+svm_groups(const struct svm_problem *problem)
+{
+	return problem->by_sign ? 2 : 1;
+}
 
 static inline size_t
-svm_dual_row(const struct svm_dual *dual, size_t v)
+svm_group(const struct svm_problem *problem, size_t v)
 {
-	size_t rows = dual->problem->rows->rows;
-	return v < rows ? v : v - rows;
+	return problem->by_sign && problem->y[v] < 0 ? 1 : 0;
+}
+
+static inline size_t
+svm_row(const struct svm_problem *problem, size_t v)
+{
+	return v < problem->rows ? v : v - problem->rows;
 }
 
 static inline double
-svm_dual_f(const struct svm_dual *dual, size_t v)
+svm_f(const struct svm_problem *problem, const double *g, size_t v)
 {
-	return dual->g[svm_dual_row(dual, v)] + dual->problem->offset[v];
+	return g[svm_row(problem, v)] + problem->offset[v];
 }
 
-/* How far y_v a_v may still grow (up), or fall (low). */
-static inline double
-svm_dual_room_up(const struct svm_dual *dual, size_t v)
-{
-	return dual->problem->y[v] > 0 ? dual->problem->upper[v] - dual->alpha[v] : dual->alpha[v];
-}
+/* One group's violation: f falls from the highest of those that may fall to the lowest of those that may rise. */
+struct svm_ends {
+	double lowest, highest;
+};
+/* ends_out (2). Returns the largest violation of all groups. */
+double svm_violation(const struct svm_problem *problem, const double *alpha, const double *g, struct svm_ends *ends_out);
 
-static inline double
-svm_dual_room_low(const struct svm_dual *dual, size_t v)
-{
-	return dual->problem->y[v] > 0 ? dual->alpha[v] : dual->problem->upper[v] - dual->alpha[v];
-}
+/* Threshold, margin and objective; the solution takes alpha and g. */
+void svm_finish(const struct svm_problem *problem, double *alpha, double *g, struct svm_solution *solution);
+int64_t svm_iterations_max(const struct svm_problem *problem);
+size_t svm_count_vectors(const struct svm_problem *problem, const double *alpha);
 
 #endif

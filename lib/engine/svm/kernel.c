@@ -1,66 +1,32 @@
-/* kernel.c: packing rows, and the kernel functions over their dot products. */
+/* kernel.c: kernel functions over dot products, and the two sums that kernel values go into.
+ *
+ * The vector versions do the portable ones' operations in the same order: equal bits. */
 #include "engine/svm/kernel.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "math/cpu.h"
-#include "math/dense.h"
 #include "math/exp.h"
-#include "util/mem.h"
 
-_Static_assert((int)SVM_PANEL == (int)MMQ_DENSE_PANEL, "rows are packed as math/dense.h wants them");
+enum { LANES = 8 };
 
-const char *const svm_kernel_names[4] = { "linear", "poly", "rbf", "sigmoid" };
-
-double
-svm_square_length(const float *row, size_t cols)
-{
-	double sum = 0;
-	for (size_t j = 0; j < cols; j++)
-		sum += (double)row[j] * (double)row[j];
-	return sum;
-}
-
-void
-svm_rows_pack(struct svm_rows *packed, const float *values, size_t rows, size_t cols)
-{
-	size_t panels = (rows + SVM_PANEL - 1) / SVM_PANEL;
-
-	*packed = (struct svm_rows){ .rows = rows, .cols = cols, .panels = panels };
-	packed->values = mmq_aligned(panels * cols * SVM_PANEL * sizeof(float));
-	packed->norm = mmq_aligned(panels * SVM_PANEL * sizeof(float));
-	packed->zeros = mmq_aligned(panels * SVM_PANEL * sizeof(float));
-	for (size_t r = 0; r < rows; r++) {
-		float *panel = packed->values + r / SVM_PANEL * cols * SVM_PANEL + r % SVM_PANEL;
-		for (size_t j = 0; j < cols; j++)
-			panel[j * SVM_PANEL] = values[r * cols + j];
-		packed->norm[r] = (float)svm_square_length(values + r * cols, cols);
-	}
-}
-
-void
-svm_rows_fini(struct svm_rows *packed)
-{
-	free(packed->values);
-	free(packed->norm);
-	free(packed->zeros);
-	*packed = (struct svm_rows){ 0 };
-}
-
-void
-svm_rows_get(const struct svm_rows *packed, size_t row, float *values_out)
-{
-	const float *panel = packed->values + row / SVM_PANEL * packed->cols * SVM_PANEL + row % SVM_PANEL;
-	for (size_t j = 0; j < packed->cols; j++)
-		values_out[j] = panel[j * SVM_PANEL];
-}
+const char *const svm_kernel_names[SVM_KERNELS] = { "linear", "poly", "rbf", "sigmoid", "precomputed" };
 
 static float
 power(float base, int exponent)
 {
 	float result = 1.0f;
+	for (; exponent > 0; exponent >>= 1, base *= base)
+		if (exponent & 1)
+			result *= base;
+	return result;
+}
+
+static double
+power_wide(double base, int exponent)
+{
+	double result = 1;
 	for (; exponent > 0; exponent >>= 1, base *= base)
 		if (exponent & 1)
 			result *= base;
@@ -78,7 +44,10 @@ rbf_portable(float gamma, const float *dots, float *out, size_t count, const flo
 }
 
 #if defined(__x86_64__)
-__attribute__((target("avx2,fma"))) static void
+#define AVX2 __attribute__((target("avx2,fma")))
+#define AVX512 __attribute__((target("avx512f,avx2,fma")))
+
+AVX2 static void
 rbf_avx2(float gamma, const float *dots, float *out, size_t count, const float *row_norm, float query_norm)
 {
 	const __m256 minus_gamma = _mm256_set1_ps(-gamma), norm = _mm256_set1_ps(query_norm), minus_two = _mm256_set1_ps(-2.0f);
@@ -90,7 +59,36 @@ rbf_avx2(float gamma, const float *dots, float *out, size_t count, const float *
 	}
 	rbf_portable(gamma, dots + i, out + i, count - i, row_norm + i, query_norm);
 }
+
+AVX512 static void
+rbf_avx512(float gamma, const float *dots, float *out, size_t count, const float *row_norm, float query_norm)
+{
+	const __m512 minus_gamma = _mm512_set1_ps(-gamma), norm = _mm512_set1_ps(query_norm), minus_two = _mm512_set1_ps(-2.0f);
+	size_t i = 0;
+	for (; i + 16 <= count; i += 16) {
+		__m512 distance = _mm512_fmadd_ps(minus_two, _mm512_loadu_ps(dots + i), _mm512_add_ps(_mm512_loadu_ps(row_norm + i), norm));
+		distance = _mm512_max_ps(distance, _mm512_setzero_ps());
+		_mm512_storeu_ps(out + i, mmq_exp16(_mm512_mul_ps(minus_gamma, distance)));
+	}
+	rbf_avx2(gamma, dots + i, out + i, count - i, row_norm + i, query_norm);
+}
 #endif
+
+static void
+rbf(float gamma, const float *dots, float *out, size_t count, const float *row_norm, float query_norm)
+{
+#if defined(__x86_64__)
+	if (mmq_cpu_has_avx512()) {
+		rbf_avx512(gamma, dots, out, count, row_norm, query_norm);
+		return;
+	}
+	if (mmq_cpu_has_avx2()) {
+		rbf_avx2(gamma, dots, out, count, row_norm, query_norm);
+		return;
+	}
+#endif
+	rbf_portable(gamma, dots, out, count, row_norm, query_norm);
+}
 
 void
 svm_kernel_finish(const struct svm_kernel *kernel, const float *dots, float *out, size_t count, const float *row_norm, float query_norm)
@@ -98,52 +96,50 @@ svm_kernel_finish(const struct svm_kernel *kernel, const float *dots, float *out
 	float gamma = (float)kernel->gamma, coef0 = (float)kernel->coef0;
 
 	switch (kernel->kind) {
-	case SVM_LINEAR:
-		if (out != dots)
-			memcpy(out, dots, count * sizeof(*out));
-		break;
 	case SVM_POLY:
 		for (size_t i = 0; i < count; i++)
 			out[i] = power(gamma * dots[i] + coef0, kernel->degree);
 		break;
 	case SVM_RBF:
-#if defined(__x86_64__)
-		if (mmq_cpu_has_avx2()) {
-			rbf_avx2(gamma, dots, out, count, row_norm, query_norm);
-			break;
-		}
-#endif
-		rbf_portable(gamma, dots, out, count, row_norm, query_norm);
+		rbf(gamma, dots, out, count, row_norm, query_norm);
 		break;
 	case SVM_SIGMOID:
 		for (size_t i = 0; i < count; i++)
 			out[i] = gamma * dots[i] + coef0;
 		mmq_tanh_f32(out, out, count);
 		break;
+	default:   /* linear and precomputed are what they are */
+		if (out != dots)
+			memcpy(out, dots, count * sizeof(*out));
 	}
 }
 
 void
-svm_kernel_dots(const struct svm_rows *packed, size_t from, size_t to, const float *queries, size_t query_stride, size_t count, float *out,
-    size_t out_stride)
+svm_kernel_finish_wide(const struct svm_kernel *kernel, const double *dots, double *out, size_t count, const double *row_norm, double query_norm)
 {
-	mmq_dense_run(out, out_stride, queries, query_stride, count, packed->values + from * packed->cols * SVM_PANEL, packed->zeros,
-	    packed->cols, (to - from) * SVM_PANEL);
-}
-
-void
-svm_kernel_values(const struct svm_kernel *kernel, const struct svm_rows *packed, size_t from, size_t to, const float *queries,
-    size_t query_stride, size_t count, float *out, size_t out_stride)
-{
-	svm_kernel_dots(packed, from, to, queries, query_stride, count, out, out_stride);
-	for (size_t q = 0; q < count; q++) {
-		float norm = kernel->kind == SVM_RBF ? (float)svm_square_length(queries + q * query_stride, packed->cols) : 0, *row = out + q * out_stride;
-		svm_kernel_finish(kernel, row, row, (to - from) * SVM_PANEL, packed->norm + from * SVM_PANEL, norm);
+	switch (kernel->kind) {
+	case SVM_POLY:
+		for (size_t i = 0; i < count; i++)
+			out[i] = power_wide(kernel->gamma * dots[i] + kernel->coef0, kernel->degree);
+		break;
+	case SVM_RBF:
+		for (size_t i = 0; i < count; i++) {
+			double distance = row_norm[i] + query_norm - 2 * dots[i];
+			out[i] = exp(-kernel->gamma * (distance > 0 ? distance : 0));
+		}
+		break;
+	case SVM_SIGMOID:
+		for (size_t i = 0; i < count; i++)
+			out[i] = tanh(kernel->gamma * dots[i] + kernel->coef0);
+		break;
+	default:
+		if (out != dots)
+			memcpy(out, dots, count * sizeof(*out));
 	}
 }
 
 #if defined(__x86_64__)
-__attribute__((target("avx2,fma"))) static void
+AVX2 static void
 add_avx2(double *sum, size_t count, const double scale[4], const float *a, const float *b, const float *c, const float *d)
 {
 	const __m256d sa = _mm256_set1_pd(scale[0]), sb = _mm256_set1_pd(scale[1]), sc = _mm256_set1_pd(scale[2]), sd = _mm256_set1_pd(scale[3]);
@@ -156,12 +152,30 @@ add_avx2(double *sum, size_t count, const double scale[4], const float *a, const
 		_mm256_storeu_pd(sum + i, at);
 	}
 }
+
+AVX512 static void
+add_avx512(double *sum, size_t count, const double scale[4], const float *a, const float *b, const float *c, const float *d)
+{
+	const __m512d sa = _mm512_set1_pd(scale[0]), sb = _mm512_set1_pd(scale[1]), sc = _mm512_set1_pd(scale[2]), sd = _mm512_set1_pd(scale[3]);
+	for (size_t i = 0; i < count; i += 8) {
+		__m512d at = _mm512_loadu_pd(sum + i);
+		at = _mm512_fmadd_pd(sa, _mm512_cvtps_pd(_mm256_loadu_ps(a + i)), at);
+		at = _mm512_fmadd_pd(sb, _mm512_cvtps_pd(_mm256_loadu_ps(b + i)), at);
+		at = _mm512_fmadd_pd(sc, _mm512_cvtps_pd(_mm256_loadu_ps(c + i)), at);
+		at = _mm512_fmadd_pd(sd, _mm512_cvtps_pd(_mm256_loadu_ps(d + i)), at);
+		_mm512_storeu_pd(sum + i, at);
+	}
+}
 #endif
 
 void
 svm_kernel_add(double *sum, size_t count, const double scale[4], const float *a, const float *b, const float *c, const float *d)
 {
 #if defined(__x86_64__)
+	if (mmq_cpu_has_avx512()) {
+		add_avx512(sum, count, scale, a, b, c, d);
+		return;
+	}
 	if (mmq_cpu_has_avx2()) {
 		add_avx2(sum, count, scale, a, b, c, d);
 		return;
@@ -171,12 +185,78 @@ svm_kernel_add(double *sum, size_t count, const double scale[4], const float *a,
 		sum[i] = fma(scale[3], (double)d[i], fma(scale[2], (double)c[i], fma(scale[1], (double)b[i], fma(scale[0], (double)a[i], sum[i]))));
 }
 
-float
-svm_kernel_self(const struct svm_kernel *kernel, const struct svm_rows *packed, size_t row)
+void
+svm_kernel_add_wide(double *sum, size_t count, const double scale[4], const double *a, const double *b, const double *c, const double *d)
 {
-	float value = packed->norm[row];
-	if (kernel->kind == SVM_RBF)
-		return 1.0f;
-	svm_kernel_finish(kernel, &value, &value, 1, NULL, 0);
-	return value;
+	for (size_t i = 0; i < count; i++)
+		sum[i] += scale[0] * a[i] + scale[1] * b[i] + scale[2] * c[i] + scale[3] * d[i];
+}
+
+#if defined(__x86_64__)
+AVX512 static size_t
+weigh_avx512(const double *coef, const float *values, size_t count, double *lanes)
+{
+	__m512d sum = _mm512_setzero_pd();
+	size_t i = 0;
+	for (; i + LANES <= count; i += LANES)
+		sum = _mm512_fmadd_pd(_mm512_loadu_pd(coef + i), _mm512_cvtps_pd(_mm256_loadu_ps(values + i)), sum);
+	_mm512_storeu_pd(lanes, sum);
+	return i;
+}
+
+AVX2 static size_t
+weigh_avx2(const double *coef, const float *values, size_t count, double *lanes)
+{
+	__m256d low = _mm256_setzero_pd(), high = low;
+	size_t i = 0;
+	for (; i + LANES <= count; i += LANES) {
+		low = _mm256_fmadd_pd(_mm256_loadu_pd(coef + i), _mm256_cvtps_pd(_mm_loadu_ps(values + i)), low);
+		high = _mm256_fmadd_pd(_mm256_loadu_pd(coef + i + 4), _mm256_cvtps_pd(_mm_loadu_ps(values + i + 4)), high);
+	}
+	_mm256_storeu_pd(lanes, low);
+	_mm256_storeu_pd(lanes + 4, high);
+	return i;
+}
+#endif
+
+static size_t
+weigh_lanes(const double *coef, const float *values, size_t count, double *lanes)
+{
+#if defined(__x86_64__)
+	if (mmq_cpu_has_avx512())
+		return weigh_avx512(coef, values, count, lanes);
+	if (mmq_cpu_has_avx2())
+		return weigh_avx2(coef, values, count, lanes);
+#endif
+	size_t i = 0;
+	for (; i + LANES <= count; i += LANES)
+		for (size_t k = 0; k < LANES; k++)
+			lanes[k] = fma(coef[i + k], (double)values[i + k], lanes[k]);
+	return i;
+}
+
+double
+svm_kernel_weigh(const double *coef, const float *values, size_t count)
+{
+	double lanes[LANES] = { 0 }, sum = 0;
+	for (size_t i = weigh_lanes(coef, values, count, lanes); i < count; i++)
+		sum += coef[i] * (double)values[i];
+	for (size_t k = 0; k < LANES; k++)
+		sum += lanes[k];
+	return sum;
+}
+
+double
+svm_kernel_weigh_wide(const double *coef, const double *values, size_t count)
+{
+	double lanes[LANES] = { 0 }, sum = 0;
+	size_t i = 0;
+	for (; i + LANES <= count; i += LANES)
+		for (size_t k = 0; k < LANES; k++)
+			lanes[k] += coef[i + k] * values[i + k];
+	for (; i < count; i++)
+		sum += coef[i] * values[i];
+	for (size_t k = 0; k < LANES; k++)
+		sum += lanes[k];
+	return sum;
 }

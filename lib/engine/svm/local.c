@@ -26,7 +26,7 @@ void
 svm_local_init(struct svm_local *local, size_t size_max)
 {
 	size_t stride = (size_max + 7) / 8 * 8;
-	*local = (struct svm_local){ .stride = stride };
+	*local = (struct svm_local){ .stride = stride, .split = stride };
 	local->kernel = mmq_aligned(stride * stride * sizeof(float));
 	local->self = mmq_aligned(stride * sizeof(float));
 	local->f = mmq_aligned(stride * sizeof(float));
@@ -60,10 +60,10 @@ svm_local_fini(struct svm_local *local)
 
 /* f += step (K_i - K_j); the lowest f that may grow. */
 static struct found
-pass_a_portable(struct svm_local *local, float step, const float *row_i, const float *row_j)
+pass_a_portable(struct svm_local *local, size_t from, size_t to, float step, const float *row_i, const float *row_j)
 {
 	struct found best = { INFINITY, UINT32_MAX };
-	for (size_t k = 0; k < local->stride; k++) {
+	for (size_t k = from; k < to; k++) {
 		float f = fmaf(step, row_i[k] - row_j[k], local->f[k]), value = f + local->block_up[k];
 		local->f[k] = f;
 		if (value < best.value)
@@ -74,11 +74,11 @@ pass_a_portable(struct svm_local *local, float step, const float *row_i, const f
 
 /* The partner of i with the largest gain, and the highest f that may fall. */
 static struct found
-pass_b_portable(const struct svm_local *local, float f_i, float self_i, const float *row_i, float *highest_out)
+pass_b_portable(const struct svm_local *local, size_t from, size_t to, float f_i, float self_i, const float *row_i, float *highest_out)
 {
 	struct found best = { 0, UINT32_MAX };
 	float highest = -INFINITY;
-	for (size_t k = 0; k < local->stride; k++) {
+	for (size_t k = from; k < to; k++) {
 		float f = local->f[k] + local->block_low[k], distance = f - f_i;
 		float curvature = fmaf(-2.0f, row_i[k], self_i + local->self[k]);
 		highest = f > highest ? f : highest;
@@ -94,13 +94,19 @@ pass_b_portable(const struct svm_local *local, float f_i, float self_i, const fl
 #if defined(__x86_64__)
 #define AVX2 __attribute__((target("avx2,fma")))
 
+AVX2 static inline __m256i
+first_index(size_t from)
+{
+	return _mm256_add_epi32(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), _mm256_set1_epi32((int)from));
+}
+
 AVX2 static struct found
-pass_a_avx2(struct svm_local *local, float step, const float *row_i, const float *row_j)
+pass_a_avx2(struct svm_local *local, size_t from, size_t to, float step, const float *row_i, const float *row_j)
 {
 	const __m256 s = _mm256_set1_ps(step);
 	__m256 best = _mm256_set1_ps(INFINITY);
-	__m256i where = _mm256_set1_epi32(-1), index = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-	for (size_t k = 0; k < local->stride; k += 8) {
+	__m256i where = _mm256_set1_epi32(-1), index = first_index(from);
+	for (size_t k = from; k < to; k += 8) {
 		__m256 f = _mm256_fmadd_ps(s, _mm256_sub_ps(_mm256_load_ps(row_i + k), _mm256_load_ps(row_j + k)), _mm256_load_ps(local->f + k));
 		_mm256_store_ps(local->f + k, f);
 		f = _mm256_add_ps(f, _mm256_load_ps(local->block_up + k));
@@ -121,12 +127,12 @@ pass_a_avx2(struct svm_local *local, float step, const float *row_i, const float
 }
 
 AVX2 static struct found
-pass_b_avx2(const struct svm_local *local, float f_i, float self_i, const float *row_i, float *highest_out)
+pass_b_avx2(const struct svm_local *local, size_t from, size_t to, float f_i, float self_i, const float *row_i, float *highest_out)
 {
 	const __m256 fi = _mm256_set1_ps(f_i), si = _mm256_set1_ps(self_i), minus_two = _mm256_set1_ps(-2.0f), tau = _mm256_set1_ps(CURVATURE_MIN);
 	__m256 best = _mm256_setzero_ps(), highest = _mm256_set1_ps(-INFINITY);
-	__m256i where = _mm256_set1_epi32(-1), index = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-	for (size_t k = 0; k < local->stride; k += 8) {
+	__m256i where = _mm256_set1_epi32(-1), index = first_index(from);
+	for (size_t k = from; k < to; k += 8) {
 		__m256 f = _mm256_add_ps(_mm256_load_ps(local->f + k), _mm256_load_ps(local->block_low + k));
 		__m256 distance = _mm256_max_ps(_mm256_sub_ps(f, fi), _mm256_setzero_ps());
 		__m256 curvature = _mm256_fmadd_ps(minus_two, _mm256_load_ps(row_i + k), _mm256_add_ps(si, _mm256_load_ps(local->self + k)));
@@ -154,23 +160,23 @@ pass_b_avx2(const struct svm_local *local, float f_i, float self_i, const float 
 #endif
 
 static struct found
-pass_a(struct svm_local *local, float step, const float *row_i, const float *row_j)
+pass_a(struct svm_local *local, size_t from, size_t to, float step, const float *row_i, const float *row_j)
 {
 #if defined(__x86_64__)
 	if (mmq_cpu_has_avx2())
-		return pass_a_avx2(local, step, row_i, row_j);
+		return pass_a_avx2(local, from, to, step, row_i, row_j);
 #endif
-	return pass_a_portable(local, step, row_i, row_j);
+	return pass_a_portable(local, from, to, step, row_i, row_j);
 }
 
 static struct found
-pass_b(const struct svm_local *local, float f_i, float self_i, const float *row_i, float *highest_out)
+pass_b(const struct svm_local *local, size_t from, size_t to, float f_i, float self_i, const float *row_i, float *highest_out)
 {
 #if defined(__x86_64__)
 	if (mmq_cpu_has_avx2())
-		return pass_b_avx2(local, f_i, self_i, row_i, highest_out);
+		return pass_b_avx2(local, from, to, f_i, self_i, row_i, highest_out);
 #endif
-	return pass_b_portable(local, f_i, self_i, row_i, highest_out);
+	return pass_b_portable(local, from, to, f_i, self_i, row_i, highest_out);
 }
 
 /* y a of a member moves by step; room that is used up is exactly 0. */
@@ -184,6 +190,24 @@ move(struct svm_local *local, size_t k, double step)
 	local->block_low[k] = local->room_low[k] > 0 ? 0 : -INFINITY;
 }
 
+/* The best step of one group after the last one. Returns its gain, 0: none; gap_out: the group's violation. */
+static float
+choose_pair(struct svm_local *local, size_t from, size_t to, float step, const float *row_i, const float *row_j, struct found pair[2], double *gap_out)
+{
+	float highest;
+
+	*gap_out = 0;
+	pair[0] = pass_a(local, from, to, step, row_i, row_j);
+	if (pair[0].index == UINT32_MAX)
+		return 0;
+	const float *kernel = local->kernel + (size_t)pair[0].index * local->stride;
+	pair[1] = pass_b(local, from, to, pair[0].value, local->self[pair[0].index], kernel, &highest);
+	if (pair[1].index == UINT32_MAX)
+		return 0;
+	*gap_out = (double)highest - (double)pair[0].value;
+	return pair[1].value;
+}
+
 int64_t
 svm_local_solve(struct svm_local *local, double tol, int64_t iterations_max)
 {
@@ -192,22 +216,29 @@ svm_local_solve(struct svm_local *local, double tol, int64_t iterations_max)
 	int64_t done = 0;
 
 	for (; done < iterations_max; done++) {
-		float highest;
-		struct found i = pass_a(local, step_float, row_i, row_j);
-		if (i.index == UINT32_MAX)
+		struct found pair[2], other[2];
+		double gap, other_gap = 0;
+		float gain = choose_pair(local, 0, local->split, step_float, row_i, row_j, pair, &gap);
+		if (local->split < local->stride) {
+			float other_gain = choose_pair(local, local->split, local->stride, step_float, row_i, row_j, other, &other_gap);
+			if (other_gain > gain) {
+				gain = other_gain;
+				pair[0] = other[0];
+				pair[1] = other[1];
+			}
+		}
+		if (gain <= 0 || (gap < tol && other_gap < tol))
 			break;
-		row_i = local->kernel + (size_t)i.index * local->stride;
-		struct found j = pass_b(local, i.value, local->self[i.index], row_i, &highest);
-		if (j.index == UINT32_MAX || (double)highest - (double)i.value < tol)
-			break;
-		row_j = local->kernel + (size_t)j.index * local->stride;
-		double curvature = (double)local->self[i.index] + (double)local->self[j.index] - 2.0 * (double)row_i[j.index];
-		double step = ((double)local->f[j.index] - (double)i.value) / (curvature > (double)CURVATURE_MIN ? curvature : (double)CURVATURE_MIN);
-		double room_i = local->room_up[i.index], room_j = local->room_low[j.index];
+		uint32_t i = pair[0].index, j = pair[1].index;
+		row_i = local->kernel + (size_t)i * local->stride;
+		row_j = local->kernel + (size_t)j * local->stride;
+		double curvature = (double)local->self[i] + (double)local->self[j] - 2.0 * (double)row_i[j];
+		double step = ((double)local->f[j] - (double)pair[0].value) / (curvature > (double)CURVATURE_MIN ? curvature : (double)CURVATURE_MIN);
+		double room_i = local->room_up[i], room_j = local->room_low[j];
 		step = step < room_i ? step : room_i;
 		step = step < room_j ? step : room_j;
-		move(local, i.index, step);
-		move(local, j.index, -step);
+		move(local, i, step);
+		move(local, j, -step);
 		step_float = (float)step;
 	}
 	return done;

@@ -1,64 +1,89 @@
-/* rowcache.c: a slab of equal slots on a doubly linked list, newest at the head.
+/* rowcache.c: slots of equal size on a doubly linked list, newest at the head; or, when all fit, one place for each segment.
  *
- * Missing rows are computed six at a time, tile by tile: dot products of a tile stay in the first cache until they are kernel
- * values. Pages of the slab are only touched when a slot is first used. */
+ * Missing rows are computed together, a stretch of the segment at a time, so that the stretch stays in the second cache for all of them.
+ * Pages of the slab are only touched when a slot is first used. */
 #include "engine/svm/rowcache.h"
 
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
 #include "util/mem.h"
 
-enum { NONE = UINT32_MAX, PANELS_PER_BLOCK = 64, PANELS_PER_TILE = 32 };
+enum { NONE = UINT32_MAX, STRETCH_BYTES = 256 << 10, QUERIES_BYTES_MAX = 64 << 20 };
+enum { ABSENT, IN_WORK, PRESENT };    /* of a segment in a cache that holds all */
 
 struct slot {
-	float *values;            /* (panels * SVM_PANEL) */
-	uint32_t row, older, newer;
+	uint64_t key;             /* place * segments + segment */
+	uint32_t older, newer;
 };
 
 struct svm_rowcache {
-	struct svm_kernel kernel;
-	const struct svm_rows *rows;
-	struct mmq_pool *pool;
-	struct slot *slots;
-	uint32_t *slot_of;        /* (rows) NONE when not here */
-	size_t slots_count, slots_max, rows_min;
-	uint32_t newest, oldest;
-	float *slab;              /* (slots_max, panels * SVM_PANEL) */
+	const struct svm_rowset *set;
+	size_t element_bytes, slot_bytes;
+	char *slab;
 	size_t slab_bytes;
-	float *queries;           /* (rows_min, cols) */
-	float *query_norm;        /* (rows_min) */
-	float **missing;          /* (rows_min) */
+	bool holds_all;
+	_Atomic uint8_t *state;   /* (places * segments), holds_all */
+	struct slot *slots;       /* else */
+	uint32_t *slot_of;        /* (places * segments) NONE when not here */
+	size_t slots_count, slots_max;
+	uint32_t newest, oldest;
 };
 
+struct svm_filler {
+	size_t block_queries, blocks_max;
+	struct svm_queries *blocks;
+	char *memory;
+	size_t block_bytes;
+	void **missing;           /* (rows_max) where their values go */
+	size_t *missing_place;
+	size_t missing_count, rows_max;
+	size_t *waiting;          /* (rows_max) another thread is at work on them */
+	/* Of the pass that runs. */
+	const struct svm_rowset *set;
+	size_t segment, stretch_panels, first, used;
+};
+
+static char *
+map_slab(size_t bytes)
+{
+	void *slab = mmap(NULL, bytes > 0 ? bytes : 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	return slab == MAP_FAILED ? NULL : slab;
+}
+
 struct svm_rowcache *
-svm_rowcache_new(const struct svm_kernel *kernel, const struct svm_rows *rows, size_t bytes_max, size_t rows_min, struct mmq_pool *pool)
+svm_rowcache_new(const struct svm_rowset *set, size_t bytes_max, size_t segments_min)
 {
 	struct svm_rowcache *cache = mmq_alloc(sizeof(*cache));
-	size_t row_bytes = rows->panels * SVM_PANEL * sizeof(float);
+	size_t places = set->rows.panels * SVM_PANEL, keys = places * set->segments, widest = 0;
 
-	*cache = (struct svm_rowcache){ .kernel = *kernel, .rows = rows, .pool = pool, .newest = NONE, .oldest = NONE, .rows_min = rows_min };
-	cache->slots_max = row_bytes == 0 ? 0 : bytes_max / row_bytes;
-	if (cache->slots_max > rows->rows)
-		cache->slots_max = rows->rows;
-	if (cache->slots_max < rows_min)
-		cache->slots_max = rows_min;
-	cache->slots = mmq_array(cache->slots_max, sizeof(*cache->slots));
-	cache->slot_of = mmq_array(rows->rows, sizeof(*cache->slot_of));
-	for (size_t i = 0; i < rows->rows; i++)
-		cache->slot_of[i] = NONE;
-	cache->slab_bytes = cache->slots_max * row_bytes;
-	void *slab = mmap(NULL, cache->slab_bytes > 0 ? cache->slab_bytes : 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (slab == MAP_FAILED)   /* no address space for the whole budget: as few rows as will do */
-		slab = mmap(NULL, cache->slab_bytes = (cache->slots_max = rows_min) * row_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (slab == MAP_FAILED)
+	*cache = (struct svm_rowcache){ .set = set, .element_bytes = svm_rows_element_bytes(&set->rows), .newest = NONE, .oldest = NONE };
+	for (size_t s = 0; s < set->segments; s++)
+		if (set->segment_start[s + 1] - set->segment_start[s] > widest)
+			widest = set->segment_start[s + 1] - set->segment_start[s];
+	cache->slot_bytes = widest * cache->element_bytes;
+	cache->slab_bytes = places * places * cache->element_bytes;
+	cache->holds_all = cache->slab_bytes <= bytes_max && (cache->slab = map_slab(cache->slab_bytes)) != NULL;
+	if (cache->holds_all) {
+		cache->state = mmq_array(keys, sizeof(*cache->state));
+	} else {
+		cache->slots_max = cache->slot_bytes == 0 ? 0 : bytes_max / cache->slot_bytes;
+		cache->slots_max = cache->slots_max > keys ? keys : cache->slots_max;
+		cache->slots_max = cache->slots_max < segments_min ? segments_min : cache->slots_max;
+		cache->slab = map_slab(cache->slab_bytes = cache->slots_max * cache->slot_bytes);
+		if (cache->slab == NULL)   /* no address space for the whole budget: as few rows as will do */
+			cache->slab = map_slab(cache->slab_bytes = (cache->slots_max = segments_min) * cache->slot_bytes);
+		cache->slots = mmq_array(cache->slots_max, sizeof(*cache->slots));
+		cache->slot_of = mmq_array(keys, sizeof(*cache->slot_of));
+		for (size_t i = 0; i < keys; i++)
+			cache->slot_of[i] = NONE;
+	}
+	if (cache->slab == NULL)
 		abort();              /* as every allocation of this size does, see util/mem.h */
-	madvise(slab, cache->slab_bytes, MADV_HUGEPAGE);  /* a hint: kernel rows are read column block by column block */
-	cache->slab = slab;
-	cache->queries = mmq_aligned(rows_min * rows->cols * sizeof(float));
-	cache->query_norm = mmq_array(rows_min, sizeof(float));
-	cache->missing = mmq_array(rows_min, sizeof(float *));
+	madvise(cache->slab, cache->slab_bytes, MADV_HUGEPAGE);  /* a hint: kernel rows are read column block by column block */
 	return cache;
 }
 
@@ -69,13 +94,66 @@ svm_rowcache_destroy(struct svm_rowcache **cache_p)
 	if (cache == NULL)
 		return;
 	munmap(cache->slab, cache->slab_bytes > 0 ? cache->slab_bytes : 1);
-	free(cache->query_norm);
-	free(cache->missing);
+	free((void *)cache->state);
 	free(cache->slots);
 	free(cache->slot_of);
-	free(cache->queries);
 	free(cache);
 	*cache_p = NULL;
+}
+
+bool
+svm_rowcache_is_shared(const struct svm_rowcache *cache)
+{
+	return cache->holds_all;
+}
+
+size_t
+svm_rowcache_room(const struct svm_rowcache *cache)
+{
+	return cache->holds_all ? SIZE_MAX : cache->slots_max;
+}
+
+const struct svm_rowset *
+svm_rowcache_set(const struct svm_rowcache *cache)
+{
+	return cache->set;
+}
+
+struct svm_filler *
+svm_filler_new(const struct svm_rowset *set, size_t rows_max)
+{
+	struct svm_filler *filler = mmq_alloc(sizeof(*filler));
+
+	filler->block_queries = svm_queries_max(&set->rows, SIZE_MAX);
+	filler->block_bytes = svm_queries_bytes(&set->rows, filler->block_queries);
+	filler->blocks_max = (rows_max + filler->block_queries - 1) / filler->block_queries;
+	/* Queries of very wide rows: fewer at a time. */
+	while (filler->blocks_max > 1 && filler->blocks_max * filler->block_bytes > QUERIES_BYTES_MAX)
+		filler->blocks_max = (filler->blocks_max + 1) / 2;
+	filler->rows_max = rows_max;
+	filler->memory = mmq_aligned(filler->blocks_max * filler->block_bytes);
+	filler->blocks = mmq_array(filler->blocks_max, sizeof(*filler->blocks));
+	for (size_t b = 0; b < filler->blocks_max; b++)
+		svm_queries_begin(&filler->blocks[b], &set->rows, filler->block_queries, filler->memory + b * filler->block_bytes);
+	filler->missing = mmq_array(rows_max, sizeof(void *));
+	filler->missing_place = mmq_array(rows_max, sizeof(size_t));
+	filler->waiting = mmq_array(rows_max, sizeof(size_t));
+	return filler;
+}
+
+void
+svm_filler_destroy(struct svm_filler **filler_p)
+{
+	struct svm_filler *filler = *filler_p;
+	if (filler == NULL)
+		return;
+	free(filler->memory);
+	free(filler->blocks);
+	free(filler->missing);
+	free(filler->missing_place);
+	free(filler->waiting);
+	free(filler);
+	*filler_p = NULL;
 }
 
 static void
@@ -96,71 +174,121 @@ list_add_newest(struct svm_rowcache *cache, uint32_t index)
 	cache->newest = index;
 }
 
-/* The slot that now belongs to row, as the newest; *is_missing_out when its values are still to be computed. */
-static struct slot *
-claim(struct svm_rowcache *cache, size_t row, bool *is_missing_out)
+/* The slot that now belongs to key, as the newest; *is_missing_out when its values are still to be computed. */
+static char *
+claim(struct svm_rowcache *cache, size_t key, bool *is_missing_out)
 {
-	uint32_t index = cache->slot_of[row];
+	uint32_t index = cache->slot_of[key];
 
 	*is_missing_out = index == NONE;
 	if (index != NONE) {
 		list_remove(cache, index);
 	} else if (cache->slots_count < cache->slots_max) {
 		index = (uint32_t)cache->slots_count++;
-		cache->slots[index].values = cache->slab + (size_t)index * cache->rows->panels * SVM_PANEL;
 	} else {
 		index = cache->oldest;
 		list_remove(cache, index);
-		cache->slot_of[cache->slots[index].row] = NONE;
+		cache->slot_of[cache->slots[index].key] = NONE;
 	}
-	cache->slots[index].row = (uint32_t)row;
-	cache->slot_of[row] = index;
+	cache->slots[index].key = key;
+	cache->slot_of[key] = index;
 	list_add_newest(cache, index);
-	return &cache->slots[index];
+	return cache->slab + (size_t)index * cache->slot_bytes;
 }
 
-struct fill {
-	const struct svm_rowcache *cache;
-	size_t count;
-};
+/* The same in a cache that holds all; a segment that another thread computes is noted as waited for. */
+static char *
+claim_shared(struct svm_rowcache *cache, struct svm_filler *filler, size_t *waiting_count, size_t place, size_t segment, bool *is_missing_out)
+{
+	const struct svm_rowset *set = cache->set;
+	size_t key = place * set->segments + segment;
+	uint8_t seen = ABSENT;
+
+	*is_missing_out = atomic_compare_exchange_strong_explicit(&cache->state[key], &seen, IN_WORK, memory_order_acquire, memory_order_acquire);
+	if (seen == IN_WORK)
+		filler->waiting[(*waiting_count)++] = key;
+	return cache->slab + (place * set->rows.panels * SVM_PANEL + set->segment_start[segment]) * cache->element_bytes;
+}
 
 static void
-fill_block(void *arg, size_t block, unsigned thread)
+fill_stretch(void *arg, size_t block, unsigned thread)
 {
-	const struct fill *fill = arg;
-	const struct svm_rowcache *cache = fill->cache;
-	const struct svm_rows *rows = cache->rows;
-	size_t end = (block + 1) * PANELS_PER_BLOCK < rows->panels ? (block + 1) * PANELS_PER_BLOCK : rows->panels;
-	_Alignas(64) float tile[SVM_QUERIES_MAX * PANELS_PER_TILE * SVM_PANEL];
+	const struct svm_filler *filler = arg;
+	const struct svm_rowset *set = filler->set;
+	size_t base = set->segment_start[filler->segment] / SVM_PANEL, end = set->segment_start[filler->segment + 1] / SVM_PANEL;
+	size_t from = base + block * filler->stretch_panels, to = from + filler->stretch_panels < end ? from + filler->stretch_panels : end;
+	size_t element_bytes = svm_rows_element_bytes(&set->rows);
+	void *out[SVM_SPARSE_QUERIES_MAX];
 
 	(void)thread;
-	for (size_t from = block * PANELS_PER_BLOCK; from < end; from += PANELS_PER_TILE) {
-		size_t to = from + PANELS_PER_TILE < end ? from + PANELS_PER_TILE : end, width = (to - from) * SVM_PANEL;
-		for (size_t q = 0; q < fill->count; q += SVM_QUERIES_MAX) {
-			size_t count = fill->count - q < SVM_QUERIES_MAX ? fill->count - q : SVM_QUERIES_MAX;
-			svm_kernel_dots(rows, from, to, cache->queries + q * rows->cols, rows->cols, count, tile, width);
-			for (size_t k = 0; k < count; k++)
-				svm_kernel_finish(&cache->kernel, tile + k * width, cache->missing[q + k] + from * SVM_PANEL, width,
-				    rows->norm + from * SVM_PANEL, cache->query_norm[q + k]);
+	for (size_t b = 0; b < filler->used; b++) {
+		for (size_t q = 0; q < filler->blocks[b].count; q++)
+			out[q] = (char *)filler->missing[filler->first + b * filler->block_queries + q] + (from - base) * SVM_PANEL * element_bytes;
+		svm_rows_values(&set->kernel, &set->rows, &filler->blocks[b], from, to, out);
+	}
+}
+
+/* Compute the missing ones, as many at a time as there are query blocks. */
+static void
+fill(struct svm_filler *filler, struct mmq_pool *pool, const struct svm_rowset *set, size_t segment)
+{
+	size_t panels = (set->segment_start[segment + 1] - set->segment_start[segment]) / SVM_PANEL;
+	size_t panel_bytes = set->rows.cols * SVM_PANEL * svm_rows_element_bytes(&set->rows);
+
+	filler->set = set;
+	filler->segment = segment;
+	filler->stretch_panels = STRETCH_BYTES / (panel_bytes + 1) / 2 * 2 + 2;
+	if (filler->stretch_panels > 64)
+		filler->stretch_panels = 64;
+	for (filler->first = 0; filler->first < filler->missing_count; filler->first += filler->blocks_max * filler->block_queries) {
+		filler->used = 0;
+		for (size_t m = filler->first; m < filler->missing_count && filler->used < filler->blocks_max; m += filler->block_queries) {
+			struct svm_queries *queries = &filler->blocks[filler->used++];
+			for (size_t q = 0; q < filler->block_queries && m + q < filler->missing_count; q++)
+				svm_queries_put(queries, set->x, set->order[filler->missing_place[m + q]]);
 		}
+		mmq_pool_run(pool, (panels + filler->stretch_panels - 1) / filler->stretch_panels, fill_stretch, filler);
+		for (size_t b = 0; b < filler->used; b++)
+			svm_queries_clear(&filler->blocks[b]);
 	}
 }
 
 void
-svm_rowcache_get(struct svm_rowcache *cache, const size_t *rows, size_t count, const float **rows_out)
+svm_rowcache_get(struct svm_rowcache *cache, struct svm_filler *filler, struct mmq_pool *pool, const size_t *places, size_t count,
+    size_t segment, const void **rows_out, size_t out_stride)
 {
-	struct fill fill = { .cache = cache };
+	const struct svm_rowset *set = cache->set;
+	size_t waiting = 0;
 
+	filler->missing_count = 0;
 	for (size_t i = 0; i < count; i++) {
 		bool is_missing;
-		struct slot *slot = claim(cache, rows[i], &is_missing);
-		rows_out[i] = slot->values;
+		char *row = cache->holds_all ? claim_shared(cache, filler, &waiting, places[i], segment, &is_missing) :
+		    claim(cache, places[i] * set->segments + segment, &is_missing);
+		rows_out[i * out_stride] = row;
 		if (!is_missing)
 			continue;
-		svm_rows_get(cache->rows, rows[i], cache->queries + fill.count * cache->rows->cols);
-		cache->query_norm[fill.count] = cache->rows->norm[rows[i]];
-		cache->missing[fill.count++] = slot->values;
+		filler->missing_place[filler->missing_count] = places[i];
+		filler->missing[filler->missing_count++] = row;
 	}
-	if (fill.count > 0)
-		mmq_pool_run(cache->pool, (cache->rows->panels + PANELS_PER_BLOCK - 1) / PANELS_PER_BLOCK, fill_block, &fill);
+	fill(filler, pool, set, segment);
+	for (size_t m = 0; cache->holds_all && m < filler->missing_count; m++)
+		atomic_store_explicit(&cache->state[filler->missing_place[m] * set->segments + segment], PRESENT, memory_order_release);
+	for (size_t w = 0; w < waiting; w++)
+		while (atomic_load_explicit(&cache->state[filler->waiting[w]], memory_order_acquire) != PRESENT)
+			sched_yield();
+}
+
+double
+svm_rowset_self(const struct svm_rowset *set, size_t place)
+{
+	size_t row = set->order[place], col;
+	if (!set->rows.form.precomputed || row == SVM_NO_ROW)
+		return row == SVM_NO_ROW ? 0 : svm_rows_self(&set->kernel, &set->rows, place);
+	for (size_t k = 0; k < svm_batch_stored(set->x, row); k++) {
+		double value = svm_batch_get(set->x, row, k, &col);
+		if (col == row)
+			return set->rows.form.wide ? value : (double)(float)value;
+	}
+	return 0;
 }

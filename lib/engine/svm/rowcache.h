@@ -1,18 +1,42 @@
-/* rowcache.h: kernel rows K(i, all rows), kept by least recent use within a byte budget. */
+/* rowcache.h: kernel rows K(i, .) within a byte budget, cut into segments that are there or not on their own.
+ *
+ * Rows are in an order of their own ("places"): with several classes they are sorted by class and each class is a segment, so that all
+ * pairs of classes share what is computed once. When all segments of all rows fit the budget, nothing is ever given up and several threads may
+ * use the cache at the same time; else the least recently used segments go, and each thread needs a cache of its own. */
 #ifndef MMQ_ENGINE_SVM_ROWCACHE_H
 #define MMQ_ENGINE_SVM_ROWCACHE_H
 
-#include "engine/svm/kernel.h"
+#include "engine/svm/rows.h"
 #include "math/pool.h"
+
+/* The rows of a training set as kernel products see them. */
+struct svm_rowset {
+	const struct mmq_batch *x;
+	const uint32_t *order;        /* (rows.panels * SVM_PANEL) row of x at each place; SVM_NO_ROW: padding */
+	struct svm_rows rows;
+	struct svm_kernel kernel;
+	size_t segments;
+	const size_t *segment_start;  /* (segments + 1) first place, multiples of SVM_PANEL */
+};
 
 struct svm_rowcache;
 
-/* Holds at least rows_min rows whatever the budget. */
-struct svm_rowcache *svm_rowcache_new(const struct svm_kernel *kernel, const struct svm_rows *rows, size_t bytes_max, size_t rows_min,
-    struct mmq_pool *pool);
+/* Keeps at least segments_min segments whatever the budget. Borrows set. */
+struct svm_rowcache *svm_rowcache_new(const struct svm_rowset *set, size_t bytes_max, size_t segments_min);
 void svm_rowcache_destroy(struct svm_rowcache **cache);
-/* count <= rows_min rows at once (a row may be asked for twice), so that those that are missing share passes over the data.
- * rows_out (count): valid until the next call. */
-void svm_rowcache_get(struct svm_rowcache *cache, const size_t *rows, size_t count, const float **rows_out);
+bool svm_rowcache_is_shared(const struct svm_rowcache *cache);   /* holds everything: for any number of threads */
+size_t svm_rowcache_room(const struct svm_rowcache *cache);      /* segments it holds at the same time */
+const struct svm_rowset *svm_rowcache_set(const struct svm_rowcache *cache);
+
+/* Query rows waiting for their values: one per thread that asks. */
+struct svm_filler;
+struct svm_filler *svm_filler_new(const struct svm_rowset *set, size_t rows_max);
+void svm_filler_destroy(struct svm_filler **filler);
+
+/* One segment of count rows (places; one may be asked for twice; not padding), so that those that are missing share passes over the data.
+ * rows_out[i * out_stride]: float, or double when wide; valid until as many further segments were asked for as there is room. */
+void svm_rowcache_get(struct svm_rowcache *cache, struct svm_filler *filler, struct mmq_pool *pool, const size_t *places, size_t count,
+    size_t segment, const void **rows_out, size_t out_stride);
+double svm_rowset_self(const struct svm_rowset *set, size_t place);   /* K(row, row) */
 
 #endif
