@@ -5,10 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "convert/liblinear.h"
+#include "convert/libsvm.h"
 #include "convert/lightgbm.h"
 #include "convert/xgboost.h"
 
 static const struct mmq_converter converters[] = {
+	{ "liblinear", "LIBLINEAR", "linear", mmq_liblinear_is_it, mmq_liblinear_read, mmq_liblinear_write },
+	{ "libsvm", "LIBSVM", "svm", mmq_libsvm_model_is_it, mmq_libsvm_model_read, mmq_libsvm_model_write },
 	{ "lightgbm", "LightGBM", "tree", mmq_lightgbm_is_it, mmq_lightgbm_convert, NULL },
 	{ "xgboost", "XGBoost", "tree", mmq_xgboost_is_it, mmq_xgboost_convert, NULL },
 };
