@@ -237,9 +237,10 @@ mmq_cart_search(struct mmq_cart *cart, const uint32_t *index, uint32_t count, ui
 	uint16_t list[MMQ_TREE_BINS_MAX];
 
 	*best = (struct mmq_cart_split){ 0 };
-	/* Features that are constant here do not count as tried, as in scikit-learn. */
+	/* Always in a random order, so that equal scores, which small nodes have in plenty, do not all go to the columns at one end.
+	 * Features that are constant here do not count as tried. Both as in scikit-learn. */
 	while (left > 0 && (tried < data->features_tried || !best->found)) {
-		uint32_t k = data->features_tried < data->bins->columns_count ? (uint32_t)mmq_rng_below(&rng, left) : left - 1;
+		uint32_t k = (uint32_t)mmq_rng_below(&rng, left);
 		uint32_t column = cart->columns[k];
 		cart->columns[k] = cart->columns[--left];
 		cart->columns[left] = column;
