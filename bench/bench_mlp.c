@@ -1,10 +1,9 @@
 /* bench_mlp.c: training and prediction times of the mlp engine on one set of works.
  *
- *   bench_mlp                            all works with 1 and 2 threads; with MMQ_PEER_PYTHON set to a Python that has torch, scikit-learn and
- *                                        onnxruntime, their times stand beside ours, taken in turn
+ *   bench_mlp                            all works with 1 and 2 threads; bench/peers/mlp.py takes other libraries' times in turn with ours
  *   bench_mlp run WORK THREADS [name=value ...]   one work once: "seconds quality"; name=value changes its parameters
  *   bench_mlp dump WORK FILE             its rows, for a peer: int32 {train rows, test rows, columns}, float32 x, float32 y of each
- *   bench_mlp predict WORK               seconds for one row, seconds a row of 10,000
+ *   bench_mlp predict WORK [FILE]        seconds for one row, seconds a row of 10,000; FILE gets the weights as saved and the probabilities, float32
  *
  * Digits are the 10,000 of examples/data: 8,000 to train, 2,000 held out; 20,000 rows are made of the 8,000 by shifting them. */
 #include <math.h>
@@ -12,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include <zlib.h>
 
 #include "engine/engine.h"
@@ -212,15 +210,34 @@ run_work(const struct work *work, unsigned threads, const char *const *extra, si
 	return 0;
 }
 
-/* Seconds per row: one row at a time, and a batch of 10,000. Medians of 9. */
 static int
 compare_double(const void *a, const void *b)
 {
 	return (*(const double *)a > *(const double *)b) - (*(const double *)a < *(const double *)b);
 }
 
+/* For a peer: the weights as the model file holds them, then the probabilities. */
+static bool
+write_model(const char *path, const void *state, const struct mmq_outputs *out, size_t count)
+{
+	FILE *file = fopen(path, "wb");
+	struct mmq_part part;
+	struct mmq_err err;
+	bool is_written = file != NULL;
+	mmq_part_init(&part, true);
+	is_written = is_written && mmq_engine_mlp.save(state, &part, &err) == 0 && part.tensors_count == 1 &&
+	    fwrite(part.tensors[0].data, sizeof(float), (size_t)part.tensors[0].shape[0], file) == part.tensors[0].shape[0];
+	for (size_t i = 0; i < count && is_written; i++) {
+		float value = (float)out->probability[i];
+		is_written = fwrite(&value, sizeof(value), 1, file) == 1;
+	}
+	mmq_part_fini(&part);
+	return file != NULL && fclose(file) == 0 && is_written;
+}
+
+/* Seconds per row: one row at a time, and a batch of 10,000. Medians of 9. */
 static int
-time_prediction(const struct work *work, double *one_out, double *batch_out)
+time_prediction(const struct work *work, const char *path, double *one_out, double *batch_out)
 {
 	struct rows train, test;
 	struct mmq_err err;
@@ -253,6 +270,8 @@ time_prediction(const struct work *work, double *one_out, double *batch_out)
 	}
 	qsort(one, 9, sizeof(double), compare_double);
 	qsort(many, 9, sizeof(double), compare_double);
+	if (path != NULL && !write_model(path, state, &out, x.rows * (size_t)(work->is_digits ? 10 : 2)))
+		return fail("cannot write the model");
 	*one_out = one[4];
 	*batch_out = many[4];
 	mmq_engine_mlp.destroy(&state);
@@ -308,7 +327,7 @@ print_all(void)
 		}
 		if (works[i].train_rows == 0)
 			continue;
-		if (time_prediction(&works[i], &one, &many) != 0)
+		if (time_prediction(&works[i], NULL, &one, &many) != 0)
 			return 1;
 		printf("%s: one row %.3f us, batch %.4f us a row\n", works[i].name, one * 1e6, many * 1e6);
 	}
@@ -320,27 +339,22 @@ main(int argc, char **argv)
 {
 	double seconds, quality, one, many;
 	const struct work *work = argc > 2 ? find_work(argv[2]) : NULL;
-	const char *python = getenv("MMQ_PEER_PYTHON");
 	mmq_cpu_pin_blas(argv);
-	if (argc == 1 && python != NULL) {
-		execl(python, python, "bench/peers/mlp.py", argv[0], (char *)NULL);
-		return fail("cannot start MMQ_PEER_PYTHON");
-	}
 	if (argc == 1)
 		return print_all();
 	if (work == NULL)
-		return fail("usage: bench_mlp | run WORK THREADS [name=value ...] | predict WORK | dump WORK FILE");
+		return fail("usage: bench_mlp | run WORK THREADS [name=value ...] | predict WORK [FILE] | dump WORK FILE");
 	if (strcmp(argv[1], "run") == 0 && argc >= 4) {
 		int rc = run_work(work, (unsigned)atoi(argv[3]), (const char *const *)argv + 4, (size_t)argc - 4, &seconds, &quality);
 		printf("%.6f %.5f\n", seconds, quality);
 		return rc;
 	}
 	if (strcmp(argv[1], "predict") == 0) {
-		int rc = time_prediction(work, &one, &many);
+		int rc = time_prediction(work, argc > 3 ? argv[3] : NULL, &one, &many);
 		printf("%.9f %.9f\n", one, many);
 		return rc;
 	}
 	if (strcmp(argv[1], "dump") == 0 && argc == 4)
 		return dump_rows(work, argv[3]);
-	return fail("usage: bench_mlp | run WORK THREADS [name=value ...] | predict WORK | dump WORK FILE");
+	return fail("usage: bench_mlp | run WORK THREADS [name=value ...] | predict WORK [FILE] | dump WORK FILE");
 }
