@@ -5,12 +5,17 @@
 #include "math/rng.h"
 
 uint64_t
-mmq_mlp_fingerprint(const struct mmq_fit *fit, size_t params_count)
+mmq_mlp_fingerprint(const struct mmq_fit *fit, const struct mmq_mlp_net *net)
 {
 	const struct mmq_dataset *train = fit->train;
 	const struct mmq_batch *x = &train->x;
-	uint64_t hash = mmq_mix64(fit->seed ^ (params_count << 20)), bits;
+	uint64_t hash = mmq_mix64(fit->seed ^ (net->params_count << 20)), bits;
 	hash = mmq_mix64(hash ^ x->rows ^ (x->cols << 32) ^ (fit->valid != NULL ? (uint64_t)fit->valid->x.rows << 16 : 0));
+	for (size_t i = 0; i < net->params_count; i++) {
+		uint32_t value;
+		memcpy(&value, &net->params[i], sizeof(value));
+		hash = (hash ^ value) * 0x9e3779b97f4a7c15u;
+	}
 	for (size_t r = 0; r < x->rows; r++) {
 		memcpy(&bits, &train->y[r], sizeof(bits));
 		hash = mmq_mix64(hash ^ bits);

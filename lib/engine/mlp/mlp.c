@@ -1,7 +1,7 @@
 /* mlp.c: the mlp engine: neural networks in float32, with scikit-learn's parameter names and defaults where it has them.
  *
- * A network is hidden_layer_sizes of dense layers, or any layers from a text; the output layer follows the task. This file holds the parameters, what
- * they ask for, and the engine's entry; layers, passes, training, prediction and saving have files of their own. There is no L-BFGS. */
+ * A network is hidden_layer_sizes of dense layers, or any layers from a text; the output layer follows the task. This file holds the parameters and
+ * the engine's entry; the design, layers, passes, training, prediction and saving have files of their own. There is no L-BFGS. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,76 +51,11 @@ static const struct mmq_param params_table[] = {
 	{ NULL, NULL, MMQ_P_BOOL, NULL, 0, 0, NULL, NULL, 0, 0 },
 };
 
-/* Height, width and channels of what comes in: of the image, if one vector of two or three axes is all there is. */
-static void
-input_shape(struct mmq_mlp_net *net, const struct mmq_dataset *data)
-{
-	const struct mmq_feature *feature = data->features;
-	net->input[0] = net->input[1] = 1;
-	net->input[2] = data->x.cols;
-	if (data->features_count == 1 && feature != NULL && feature->kind == MMQ_VECTOR && (feature->rank == 2 || feature->rank == 3) &&
-	    data->x.row_start == NULL) {
-		net->input[0] = feature->shape[0];
-		net->input[1] = feature->shape[1];
-		net->input[2] = feature->rank == 3 ? feature->shape[2] : 1;
-	}
-}
-
-/* Hidden layers from either parameter. */
-static int
-hidden_layers(struct mmq_mlp_net *net, const struct mmq_fit *fit, struct mmq_err *err)
-{
-	const char *text = mmq_params_choice(fit->params, "layers"), *name = mmq_params_choice(fit->params, "activation");
-	size_t count;
-	const double *sizes = mmq_params_list(fit->params, "hidden_layer_sizes", &count);
-	if (text[0] == '\0') {
-		for (size_t k = 0; k < count; k++)
-			mmq_mlp_layers_add_dense(net, (size_t)sizes[k], (enum mmq_mlp_activation)mmq_mlp_activation_find(name, strlen(name)));
-		return 0;
-	}
-	if (mmq_params_is_set(fit->params, "hidden_layer_sizes"))
-		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "params.layers", "one of layers and hidden_layer_sizes", "both");
-	if (mmq_mlp_layers_parse(net, text, err) == -1)
-		return -1;
-	if (fit->train->x.row_start != NULL && (net->layers == 0 || net->layer[0].kind != MMQ_MLP_DENSE))
-		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "params.layers", "a dense layer first for sparse rows", "another");
-	return 0;
-}
-
-/* The network that these parameters and data ask for, without its weights. */
-static int
-design(struct mmq_mlp_net *net, const struct mmq_fit *fit, struct mmq_err *err)
-{
-	const struct mmq_params *params = fit->params;
-	const char *output = mmq_params_choice(params, "output_activation"), *loss = mmq_params_choice(params, "loss");
-	bool is_regression = fit->task == MMQ_REGRESSION;
-
-	*net = (struct mmq_mlp_net){ .smoothing = mmq_params_number(params, "label_smoothing"), .huber = mmq_params_number(params, "huber_delta") };
-	net->output = is_regression ? MMQ_MLP_IDENTITY : fit->task == MMQ_BINARY ? MMQ_MLP_LOGISTIC : MMQ_MLP_SOFTMAX;
-	if (strcmp(output, "auto") != 0)
-		net->output = (enum mmq_mlp_activation)mmq_mlp_activation_find(output, strlen(output));
-	net->loss = is_regression ? MMQ_MLP_MSE : MMQ_MLP_CROSS_ENTROPY;
-	for (int k = 0; k < MMQ_MLP_LOSSES; k++)
-		if (strcmp(loss, mmq_mlp_loss_names[k]) == 0)
-			net->loss = (enum mmq_mlp_loss)k;
-	if (is_regression ? net->output == MMQ_MLP_SOFTMAX : net->output == MMQ_MLP_IDENTITY)
-		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "params.output_activation", is_regression ? "auto, identity or logistic for regression" :
-		    "auto, logistic or softmax for classes", "%s", output);
-	if (is_regression && net->loss == MMQ_MLP_CROSS_ENTROPY)
-		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "params.loss", "auto, mse, mae or huber for regression", "%s", loss);
-	input_shape(net, fit->train);
-	if (hidden_layers(net, fit, err) == -1)
-		return -1;
-	size_t outputs = is_regression || (fit->task == MMQ_BINARY && net->output == MMQ_MLP_LOGISTIC) ? 1 : fit->train->classes;
-	mmq_mlp_layers_add_dense(net, outputs, MMQ_MLP_IDENTITY);
-	return mmq_mlp_shape(net, err);
-}
-
 static int
 mlp_check(const struct mmq_fit *fit, struct mmq_err *err)
 {
 	struct mmq_mlp_net net;
-	if (mmq_check_fit(fit, TASKS, MMQ_MLP_ACCEPTS, err) == -1 || design(&net, fit, err) == -1)
+	if (mmq_check_fit(fit, TASKS, MMQ_MLP_ACCEPTS, err) == -1 || mmq_mlp_design(&net, fit, err) == -1)
 		return -1;
 	if (mmq_params_is_number(fit->params, "batch_size")) {
 		double size = mmq_params_number(fit->params, "batch_size");
@@ -164,12 +99,16 @@ mlp_train(void **model_out, const struct mmq_fit *fit, struct mmq_err *err)
 	struct mmq_mlp_model *model = mmq_alloc(sizeof(*model));
 	void *holder = model;
 	model->classes = fit->train->classes;
-	if (design(&model->net, fit, err) == -1)
+	if (mmq_mlp_design(&model->net, fit, err) == -1)
 		goto fail;
 	if (!mmq_mlp_allocate(&model->net)) {
 		mmq_err_set(err, MMQ_RESOURCE_EXHAUSTED, "mlp: no memory for %zu parameters", model->net.params_count);
 		goto fail;
 	}
+	if (fit->previous != NULL)
+		memcpy(model->net.params, ((const struct mmq_mlp_model *)fit->previous)->net.params, model->net.params_count * sizeof(float));
+	else
+		mmq_mlp_init(&model->net, mmq_params_choice(fit->params, "init"), fit->seed);
 	if (mmq_mlp_train(&model->net, fit, &model->report, err) == -1)
 		goto fail;
 	free(model->net.back);
@@ -200,7 +139,7 @@ mlp_shape(const void *model_p, struct mmq_state_shape *shape)
 extern const struct mmq_engine mmq_engine_mlp;
 const struct mmq_engine mmq_engine_mlp = {
 	.abi = MMQ_ENGINE_ABI, .name = "mlp", .summary = "Neural network of dense, convolution, pooling, dropout and normalisation layers (float32)",
-	.tasks = TASKS, .accepts = MMQ_MLP_ACCEPTS, .outputs = MMQ_OUT_SCORE | MMQ_OUT_PROBABILITY, .can = MMQ_CAN_WEIGHTS | MMQ_CAN_CHECKPOINT, .params = params_table,
+	.tasks = TASKS, .accepts = MMQ_MLP_ACCEPTS, .outputs = MMQ_OUT_SCORE | MMQ_OUT_PROBABILITY, .can = MMQ_CAN_WEIGHTS | MMQ_CAN_CHECKPOINT | MMQ_CAN_WARM_START, .params = params_table,
 	.check = mlp_check, .train = mlp_train, .save = mmq_mlp_save, .open = mmq_mlp_open, .score_cols = mlp_score_cols, .shape = mlp_shape,
 	.scratch_bytes = mmq_mlp_scratch_bytes, .predict = mmq_mlp_predict, .describe = mmq_mlp_describe, .destroy = mmq_mlp_model_destroy,
 };

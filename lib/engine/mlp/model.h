@@ -17,6 +17,8 @@ extern const char *const mmq_mlp_loss_names[MMQ_MLP_LOSSES];
 
 bool mmq_mlp_allocate(struct mmq_mlp_net *net);  /* params and back, zeros; false: no memory */
 void mmq_mlp_model_destroy(void **model);
+/* design.c: without weights. */
+int mmq_mlp_design(struct mmq_mlp_net *net, const struct mmq_fit *fit, struct mmq_err *err);
 /* saved.c */
 int mmq_mlp_save(const void *model, struct mmq_part *out, struct mmq_err *err);
 int mmq_mlp_open(void **model_out, const struct mmq_part *in, struct mmq_err *err);

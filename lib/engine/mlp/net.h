@@ -156,10 +156,11 @@ struct mmq_mlp_loop {
 	uint32_t *index;                 /* (rows) */
 };
 /* checkpoint.c */
-uint64_t mmq_mlp_fingerprint(const struct mmq_fit *fit, size_t params_count);
+uint64_t mmq_mlp_fingerprint(const struct mmq_fit *fit, const struct mmq_mlp_net *net);   /* net with the weights that a fit starts from */
 void mmq_mlp_loop_put(const struct mmq_mlp_loop *loop, struct mmq_part *out);
 bool mmq_mlp_loop_get(struct mmq_mlp_loop *loop, const struct mmq_part *in);   /* false: not of this fit; loop is as before */
 
+/* From the weights in net->params, which are the best found afterwards. */
 int mmq_mlp_train(struct mmq_mlp_net *net, const struct mmq_fit *fit, struct mmq_mlp_report *report, struct mmq_err *err);
 double mmq_mlp_train_bytes(const struct mmq_mlp_net *net, const struct mmq_fit *fit);
 

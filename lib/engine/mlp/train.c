@@ -326,7 +326,7 @@ begin_loop(struct trainer *t, struct mmq_mlp_report *report)
 	struct mmq_mlp_loop loop = { .best = INFINITY, .best_valid = INFINITY, .params_count = t->net->params_count, .rows = t->fit->train->x.rows,
 		.params = t->net->params, .first = t->first, .second = t->second, .best_params = t->best, .index = t->index };
 	if (t->fit->resume != NULL || t->fit->checkpoint != NULL)
-		loop.fingerprint = mmq_mlp_fingerprint(t->fit, t->net->params_count);
+		loop.fingerprint = mmq_mlp_fingerprint(t->fit, t->net);
 	if (t->fit->resume != NULL && mmq_mlp_loop_get(&loop, t->fit->resume)) {
 		report->epochs = loop.epochs, report->steps = loop.steps, report->loss = loop.loss, report->valid_loss = loop.valid_loss;
 		t->learning_rate = loop.learning_rate, t->rng.state = loop.rng;
@@ -378,10 +378,8 @@ mmq_mlp_train(struct mmq_mlp_net *net, const struct mmq_fit *fit, struct mmq_mlp
 	struct trainer t = { .net = net, .fit = fit };
 	*report = (struct mmq_mlp_report){ .loss = NAN, .valid_loss = NAN };
 	int rc = trainer_init(&t, err);
-	if (rc == 0) {
-		mmq_mlp_init(net, mmq_params_choice(fit->params, "init"), fit->seed);
+	if (rc == 0)
 		rc = run_epochs(&t, report, err);
-	}
 	trainer_fini(&t);
 	return rc;
 }
