@@ -116,6 +116,8 @@ struct mmq_engine {
 	unsigned tasks, accepts, outputs, can;
 	const struct mmq_param *params;  /* ends with name == NULL */
 
+	/* (Optional) What preparation is to do when these parameters change it; NULL: `accepts`. A subset of accepts. */
+	unsigned (*accepts_with)(const struct mmq_params *params);
 	/* (Optional) Say why this data cannot be fitted, before any work. */
 	int (*check)(const struct mmq_fit *fit, struct mmq_err *err);
 	/* Fit. On 0 *state_out is the caller's; on -1 it is NULL and err says why (CANCELLED when progress said stop). */

@@ -117,6 +117,12 @@ out:
 	return result;
 }
 
+static unsigned
+accepts_of(const struct mmq_model_fit *fit)
+{
+	return fit->engine->accepts_with != NULL ? fit->engine->accepts_with(fit->params) : fit->engine->accepts;
+}
+
 /* What the model is made of before its engine learns: fitted on the training rows. */
 static int
 begin(struct mmq_model *model, const struct mmq_model_fit *fit, struct mmq_frame *view, struct mmq_err *err)
@@ -129,7 +135,7 @@ begin(struct mmq_model *model, const struct mmq_model_fit *fit, struct mmq_frame
 		mmq_classes_copy(&model->decide.classes, fit->classes);
 	}
 	if (check_fit(fit, &model->schema, err) == -1 || mmq_model_view(&model->schema, fit->frame, view, err) == -1 ||
-	    mmq_prepare_fit(&model->prepare, &model->schema, view, fit->train_rows, fit->train_count, fit->engine->accepts, MMQ_F32,
+	    mmq_prepare_fit(&model->prepare, &model->schema, view, fit->train_rows, fit->train_count, accepts_of(fit), MMQ_F32,
 	        fit->warnings, err) == -1)
 		return -1;
 	if (fit->task == MMQ_REGRESSION && (fit->engine->accepts & MMQ_WANTS_TARGET_SCALED))

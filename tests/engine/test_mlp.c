@@ -230,6 +230,97 @@ test_a_resumed_fit_ends_with_the_same_bits(void **unused)
 	}
 }
 
+/* Two categories of 6 values, equal or not: only their meeting tells, so a sum over values learns nothing. */
+static void
+test_embedded_categories_learn_what_their_meeting_tells(void **unused)
+{
+	(void)unused;
+	enum { N = 900 };
+	static int32_t codes[2 * N];
+	static double y[N], score[N], again[N];
+	const struct mmq_engine *engine = mmq_engine_find("mlp");
+	const struct mmq_feature features[2] = { { .name = "a", .kind = MMQ_CATEGORY, .cardinality = 6 }, { .name = "b", .kind = MMQ_CATEGORY, .cardinality = 6, .source = 1 } };
+	const char *settings[] = { "embedding=4", "hidden_layer_sizes=32", "max_iter=60", "learning_rate_init=0.01" };
+	struct mmq_rng rng = mmq_rng_stream(4, 0, 0);
+	struct mmq_err err;
+	struct mmq_part part;
+	for (size_t r = 0; r < N; r++) {
+		codes[2 * r] = (int32_t)mmq_rng_below(&rng, 6);
+		codes[2 * r + 1] = r % 2 == 0 ? codes[2 * r] : (int32_t)mmq_rng_below(&rng, 6);
+		y[r] = codes[2 * r] == codes[2 * r + 1];
+	}
+	struct mmq_dataset data = { .x = { .rows = N, .codes = codes, .codes_cols = 2 }, .y = y, .classes = 2, .features = features, .features_count = 2 };
+	void *opened, *state = fit(&data, NULL, MMQ_BINARY, 2, NULL, settings, 4, &err);
+	assert_non_null(state);
+	predict(state, &data.x, score, NULL);
+	size_t right = 0;
+	for (size_t r = 0; r < N; r++)
+		right += (score[r] > 0.0) == (y[r] > 0.5);
+	assert_true(right >= N * 99 / 100);
+
+	mmq_part_init(&part, true);
+	assert_int_equal(engine->save(state, &part, &err), 0);
+	assert_int_equal(engine->open(&opened, &part, &err), 0);
+	predict(opened, &data.x, again, NULL);
+	assert_memory_equal(score, again, sizeof(score));
+	/* A value never seen is as one that is missing, not somebody else's vector. */
+	const int32_t strange[] = { -1, 3, -2, 3, 6, 3, INT32_MAX, 3 };
+	const struct mmq_batch odd = { .rows = 4, .codes = strange, .codes_cols = 2 };
+	predict(opened, &odd, again, NULL);
+	for (size_t r = 1; r < 4; r++)
+		assert_true(again[r] == again[0]);
+	engine->destroy(&opened);
+	engine->destroy(&state);
+	mmq_part_fini(&part);
+}
+
+static double
+loss_of(const void *state)
+{
+	struct mmq_part part;
+	struct mmq_err err;
+	double loss;
+	mmq_part_init(&part, true);
+	assert_int_equal(mmq_engine_find("mlp")->describe(state, &part, &err), 0);
+	assert_int_equal(mmq_part_get_double(&part, "loss", &loss, &err), 0);
+	mmq_part_fini(&part);
+	return loss;
+}
+
+static void
+test_a_warm_start_takes_over_layers_and_weights(void **unused)
+{
+	(void)unused;
+	static float x[2000];
+	static double y[1000];
+	const struct mmq_engine *engine = mmq_engine_find("mlp");
+	struct mmq_dataset data = { .x = { .rows = 1000, .cols = 2, .dtype = MMQ_F32, .dense = x, .stride = 2 }, .y = y };
+	struct mmq_err err;
+	make_waves(x, y, 1000, 1);
+	const char *first[] = { "layers=dense 24 tanh, dense 9 relu", "max_iter=30", "loss=huber" };
+	const char *same[] = { "max_iter=1" }, *named[] = { "max_iter=1", "layers=dense 24 tanh, dense 9 relu" }, *other[] = { "layers=dense 24 tanh, dense 8 relu" };
+	void *before = fit(&data, NULL, MMQ_REGRESSION, 1, NULL, first, 3, &err), *after;
+	assert_non_null(before);
+	const struct { const char **settings; size_t count; } going_on[] = { { same, 1 }, { named, 2 } };
+	for (size_t k = 0; k < 2; k++) {
+		struct mmq_params *params;
+		assert_int_equal(mmq_params_parse(&params, engine->params, going_on[k].settings, going_on[k].count, &err), 0);
+		struct mmq_fit how = { .train = &data, .task = MMQ_REGRESSION, .params = params, .seed = 1, .previous = before };
+		assert_int_equal(engine->train(&after, &how, &err), 0);
+		assert_true(loss_of(after) <= 1.02 * loss_of(before));       /* one epoch from its weights, not from chance */
+		engine->destroy(&after);
+		mmq_params_destroy(&params);
+	}
+	struct mmq_params *params;
+	assert_int_equal(mmq_params_parse(&params, engine->params, other, 1, &err), 0);
+	struct mmq_fit how = { .train = &data, .task = MMQ_REGRESSION, .params = params, .seed = 1, .previous = before };
+	assert_int_equal(engine->train(&after, &how, &err), -1);
+	assert_string_equal(err.field, "params.layers");
+	assert_non_null(strstr(err.message, "layer 2 'dense 8 relu' instead of 'dense 9 relu'"));
+	mmq_params_destroy(&params);
+	engine->destroy(&before);
+}
+
 static void
 test_settings_that_do_not_fit_together_are_refused(void **unused)
 {
@@ -260,6 +351,8 @@ main(void)
 		cmocka_unit_test(test_threads_do_not_change_a_bit_when_batches_are_cut),
 		cmocka_unit_test(test_divergence_keeps_the_last_good_epoch_or_says_so),
 		cmocka_unit_test(test_a_resumed_fit_ends_with_the_same_bits),
+		cmocka_unit_test(test_embedded_categories_learn_what_their_meeting_tells),
+		cmocka_unit_test(test_a_warm_start_takes_over_layers_and_weights),
 		cmocka_unit_test(test_settings_that_do_not_fit_together_are_refused),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -25,6 +25,7 @@ struct problem {
 	uint32_t classes;
 	bool is_sparse, has_kinks;
 	double smoothing;
+	bool has_codes;          /* two category columns of 4 and 5 values, as vectors of 3 and 2 */
 };
 
 static struct mmq_mlp_net
@@ -36,6 +37,8 @@ make_net(const struct problem *problem)
 	assert_int_equal(mmq_mlp_layers_parse(&net, problem->layers, &err), 0);
 	assert_true(mmq_mlp_layers_add_dense(&net, problem->classes == 0 || (problem->classes == 2 && problem->output == MMQ_MLP_LOGISTIC) ? 1 : problem->classes,
 	    MMQ_MLP_IDENTITY));
+	if (problem->has_codes)
+		assert_true(mmq_mlp_embed_add(&net, (const uint32_t[]){ 4, 5 }, (const uint32_t[]){ 3, 2 }, 2));
 	assert_int_equal(mmq_mlp_shape(&net, &err), 0);
 	net.params = mmq_aligned(net.params_count * sizeof(float));
 	net.back = mmq_aligned(net.back_count * sizeof(float));
@@ -52,7 +55,7 @@ fill_params(struct mmq_mlp_net *net, struct mmq_rng *rng)
 		for (size_t i = 0; i < layer->rows * layer->cols; i++)
 			w[i] = (float)((layer->kind == MMQ_MLP_BATCH_NORM ? 1.0 : 0.0) + (layer->rows > 20 ? 0.25 : 0.6) * mmq_rng_normal(rng));
 		mmq_dense_pack(net->params + layer->w_at, w, layer->rows, layer->rows > 0 ? layer->cols : 0);
-		for (size_t i = 0; layer->rows > 0 && i < layer->cols; i++)
+		for (size_t i = 0; i < mmq_mlp_biases(layer); i++)
 			net->params[layer->b_at + i] = (float)(0.3 * mmq_rng_normal(rng));
 		for (size_t i = 0; layer->kind == MMQ_MLP_BATCH_NORM && i < layer->cols; i++)
 			net->params[layer->stats_at + 16 + i] = 1.0f;
@@ -70,6 +73,7 @@ check_gradient(const struct problem *problem)
 	float x[ROWS * COLS], weight[ROWS];
 	double y[ROWS];
 	uint32_t index[ROWS], col[ROWS * COLS];
+	int32_t codes[2 * ROWS];
 	uint64_t row_start[ROWS + 1] = { 0 };
 	assert_true(cols <= COLS);
 	fill_params(&net, &rng);
@@ -82,9 +86,12 @@ check_gradient(const struct problem *problem)
 		weight[i] = (float)(0.5 + mmq_rng_uniform(&rng));
 		index[i] = (uint32_t)(ROWS - 1 - i);
 		row_start[i + 1] = row_start[i] + cols;
+		codes[2 * i] = (int32_t)(i % 5) - 1;          /* -1: missing */
+		codes[2 * i + 1] = (int32_t)(i % 6);          /* 5: no such value */
 	}
 	struct mmq_dataset data = { .x = { .rows = ROWS, .cols = cols, .dtype = MMQ_F32, .dense = problem->is_sparse ? NULL : x, .stride = cols,
-		.row_start = problem->is_sparse ? row_start : NULL, .col = col, .value = x }, .y = y, .classes = problem->classes };
+		.row_start = problem->is_sparse ? row_start : NULL, .col = col, .value = x, .codes = codes, .codes_cols = problem->has_codes ? 2 : 0 }, .y = y,
+		.classes = problem->classes };
 	struct mmq_mlp_rows rows = { &data, index, problem->classes == 2 ? NULL : weight };
 	struct mmq_mlp_room *room = mmq_mlp_room_new(&net, ROWS, problem->is_sparse, NULL);
 	float *gradient = mmq_aligned(net.params_count * sizeof(float)), *unused = mmq_aligned(net.params_count * sizeof(float));
@@ -108,7 +115,7 @@ check_gradient(const struct problem *problem)
 	}
 	assert_true(kinks * 8 <= net.trained_count);
 	mmq_mlp_room_destroy(&room);
-	free(net.params), free(net.back), free(gradient), free(unused);
+	free(net.params), free(net.back), free(net.tables), free(gradient), free(unused);
 }
 
 static void
@@ -119,8 +126,8 @@ test_every_activation_has_the_gradient_of_finite_differences(void **unused)
 		char layers[64];
 		bool has_kinks = a == MMQ_MLP_RELU || a == MMQ_MLP_LEAKY_RELU;
 		snprintf(layers, sizeof(layers), "dense 19 %s, dense 4 %s", mmq_mlp_activation_name((enum mmq_mlp_activation)a), mmq_mlp_activation_name((enum mmq_mlp_activation)a));
-		check_gradient(&(struct problem){ { 1, 1, 5 }, layers, MMQ_MLP_SOFTMAX, MMQ_MLP_CROSS_ENTROPY, 3, false, has_kinks, 0 });
-		check_gradient(&(struct problem){ { 1, 1, 5 }, layers, MMQ_MLP_IDENTITY, MMQ_MLP_MSE, 0, true, has_kinks, 0 });
+		check_gradient(&(struct problem){ { 1, 1, 5 }, layers, MMQ_MLP_SOFTMAX, MMQ_MLP_CROSS_ENTROPY, 3, false, has_kinks, 0, false });
+		check_gradient(&(struct problem){ { 1, 1, 5 }, layers, MMQ_MLP_IDENTITY, MMQ_MLP_MSE, 0, true, has_kinks, 0, false });
 	}
 }
 
@@ -129,18 +136,18 @@ test_every_loss_has_the_gradient_of_finite_differences(void **unused)
 {
 	(void)unused;
 	const struct problem problems[] = {
-		{ { 1, 1, 5 }, "dense 7 tanh", MMQ_MLP_LOGISTIC, MMQ_MLP_MSE, 0, false, false, 0 },
-		{ { 1, 1, 5 }, "dense 7 tanh", MMQ_MLP_LOGISTIC, MMQ_MLP_MSE, 2, false, false, 0 },
-		{ { 1, 1, 5 }, "dense 7 tanh", MMQ_MLP_LOGISTIC, MMQ_MLP_CROSS_ENTROPY, 2, false, false, 0 },
-		{ { 1, 1, 5 }, "dense 7 tanh", MMQ_MLP_LOGISTIC, MMQ_MLP_CROSS_ENTROPY, 2, false, false, 0.2 },
-		{ { 1, 1, 5 }, "dense 7 tanh", MMQ_MLP_LOGISTIC, MMQ_MLP_CROSS_ENTROPY, 4, false, false, 0.1 },
-		{ { 1, 1, 5 }, "dense 7 tanh", MMQ_MLP_LOGISTIC, MMQ_MLP_MSE, 4, false, false, 0 },
-		{ { 1, 1, 5 }, "dense 7 tanh", MMQ_MLP_SOFTMAX, MMQ_MLP_CROSS_ENTROPY, 4, true, false, 0.1 },
-		{ { 1, 1, 5 }, "dense 7 tanh", MMQ_MLP_SOFTMAX, MMQ_MLP_MSE, 3, false, false, 0 },
-		{ { 1, 1, 5 }, "dense 7 tanh", MMQ_MLP_SOFTMAX, MMQ_MLP_HUBER, 3, false, true, 0 },
-		{ { 1, 1, 5 }, "dense 7 tanh", MMQ_MLP_IDENTITY, MMQ_MLP_MAE, 0, false, true, 0 },
-		{ { 1, 1, 5 }, "dense 7 tanh", MMQ_MLP_IDENTITY, MMQ_MLP_HUBER, 0, false, true, 0 },
-		{ { 1, 1, 5 }, "", MMQ_MLP_SOFTMAX, MMQ_MLP_CROSS_ENTROPY, 3, false, false, 0 },
+		{ { 1, 1, 5 }, "dense 7 tanh", MMQ_MLP_LOGISTIC, MMQ_MLP_MSE, 0, false, false, 0, false },
+		{ { 1, 1, 5 }, "dense 7 tanh", MMQ_MLP_LOGISTIC, MMQ_MLP_MSE, 2, false, false, 0, false },
+		{ { 1, 1, 5 }, "dense 7 tanh", MMQ_MLP_LOGISTIC, MMQ_MLP_CROSS_ENTROPY, 2, false, false, 0, false },
+		{ { 1, 1, 5 }, "dense 7 tanh", MMQ_MLP_LOGISTIC, MMQ_MLP_CROSS_ENTROPY, 2, false, false, 0.2, false },
+		{ { 1, 1, 5 }, "dense 7 tanh", MMQ_MLP_LOGISTIC, MMQ_MLP_CROSS_ENTROPY, 4, false, false, 0.1, false },
+		{ { 1, 1, 5 }, "dense 7 tanh", MMQ_MLP_LOGISTIC, MMQ_MLP_MSE, 4, false, false, 0, false },
+		{ { 1, 1, 5 }, "dense 7 tanh", MMQ_MLP_SOFTMAX, MMQ_MLP_CROSS_ENTROPY, 4, true, false, 0.1, false },
+		{ { 1, 1, 5 }, "dense 7 tanh", MMQ_MLP_SOFTMAX, MMQ_MLP_MSE, 3, false, false, 0, false },
+		{ { 1, 1, 5 }, "dense 7 tanh", MMQ_MLP_SOFTMAX, MMQ_MLP_HUBER, 3, false, true, 0, false },
+		{ { 1, 1, 5 }, "dense 7 tanh", MMQ_MLP_IDENTITY, MMQ_MLP_MAE, 0, false, true, 0, false },
+		{ { 1, 1, 5 }, "dense 7 tanh", MMQ_MLP_IDENTITY, MMQ_MLP_HUBER, 0, false, true, 0, false },
+		{ { 1, 1, 5 }, "", MMQ_MLP_SOFTMAX, MMQ_MLP_CROSS_ENTROPY, 3, false, false, 0, false },
 	};
 	for (size_t i = 0; i < sizeof(problems) / sizeof(problems[0]); i++)
 		check_gradient(&problems[i]);
@@ -155,7 +162,9 @@ test_every_layer_has_the_gradient_of_finite_differences(void **unused)
 		"conv 3 2x2 tanh, dropout 0.4, dense 6 tanh, dropout 0.2", "conv 3 2x2, batchnorm tanh, dense 5, batchnorm gelu", "batchnorm, dense 6 tanh",
 		"conv 4 3x3 tanh, pool 2, dense 4 tanh", "pool 2x3 stride 1, conv 2 1x1 relu" };
 	for (size_t i = 0; i < sizeof(layers) / sizeof(layers[0]); i++)
-		check_gradient(&(struct problem){ { 6, 6, 2 }, layers[i], MMQ_MLP_SOFTMAX, MMQ_MLP_CROSS_ENTROPY, 3, false, strstr(layers[i], "pool") != NULL, 0 });
+		check_gradient(&(struct problem){ { 6, 6, 2 }, layers[i], MMQ_MLP_SOFTMAX, MMQ_MLP_CROSS_ENTROPY, 3, false, strstr(layers[i], "pool") != NULL, 0, false });
+	check_gradient(&(struct problem){ { 1, 1, 5 }, "dense 7 tanh", MMQ_MLP_SOFTMAX, MMQ_MLP_CROSS_ENTROPY, 3, .has_codes = true });
+	check_gradient(&(struct problem){ { 1, 1, 0 }, "batchnorm, dense 7 tanh", MMQ_MLP_IDENTITY, MMQ_MLP_MSE, 0, .has_codes = true });
 }
 
 static void
@@ -276,9 +285,9 @@ test_small_networks_have_the_same_gradient(void **unused)
 {
 	(void)unused;
 	static const struct problem problems[] = {
-		{ { 1, 1, 2 }, "dense 4 sigmoid", MMQ_MLP_LOGISTIC, MMQ_MLP_MSE, 2, false, false, 0 },
-		{ { 1, 1, 5 }, "dense 16 tanh, dense 3 relu", MMQ_MLP_LOGISTIC, MMQ_MLP_CROSS_ENTROPY, 2, false, false, 0 },
-		{ { 1, 1, 3 }, "dense 7 relu, dense 5 identity", MMQ_MLP_IDENTITY, MMQ_MLP_MSE, 0, false, false, 0 },
+		{ { 1, 1, 2 }, "dense 4 sigmoid", MMQ_MLP_LOGISTIC, MMQ_MLP_MSE, 2, false, false, 0, false },
+		{ { 1, 1, 5 }, "dense 16 tanh, dense 3 relu", MMQ_MLP_LOGISTIC, MMQ_MLP_CROSS_ENTROPY, 2, false, false, 0, false },
+		{ { 1, 1, 3 }, "dense 7 relu, dense 5 identity", MMQ_MLP_IDENTITY, MMQ_MLP_MSE, 0, false, false, 0, false },
 	};
 	for (size_t p = 0; p < sizeof(problems) / sizeof(problems[0]); p++) {
 		struct mmq_mlp_net net = make_net(&problems[p]);

@@ -25,6 +25,8 @@ mmq_mlp_fingerprint(const struct mmq_fit *fit, const struct mmq_mlp_net *net)
 			hash = (hash ^ value) * 0x9e3779b97f4a7c15u;
 		}
 	}
+	for (size_t i = 0; i < x->rows * x->codes_cols; i++)
+		hash = (hash ^ (uint32_t)x->codes[i]) * 0x9e3779b97f4a7c15u;
 	for (uint64_t e = 0; x->row_start != NULL && e < x->row_start[x->rows]; e++) {
 		uint32_t value;
 		memcpy(&value, (const float *)x->value + e, sizeof(value));

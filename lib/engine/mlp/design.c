@@ -1,7 +1,9 @@
 /* design.c: the network that parameters and data ask for: input shape, hidden layers, output and loss; in a warm start those of the model before. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "engine/mlp/model.h"
+#include "util/mem.h"
 
 /* Height, width and channels of what comes in: of the image, if one vector of two or three axes is all there is. */
 static void
@@ -39,12 +41,45 @@ hidden_layers(struct mmq_mlp_net *net, const struct mmq_fit *fit, struct mmq_err
 	return 0;
 }
 
+/* Tables for the category columns, if there are any: as wide as asked for or as in the model before. */
+static int
+add_embedding(struct mmq_mlp_net *net, const struct mmq_fit *fit, struct mmq_err *err)
+{
+	const struct mmq_dataset *train = fit->train;
+	const struct mmq_mlp_model *previous = fit->previous;
+	size_t count = train->x.codes_cols, found = 0, weights = 0;
+	if (count == 0)
+		return 0;
+	if (train->x.row_start != NULL)
+		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "params.embedding", "none beside text or sparse columns", "an embedding");
+	uint32_t *cardinality = mmq_array(2 * count, sizeof(*cardinality)), *width = cardinality + count;
+	for (size_t f = 0; f < train->features_count && found < count; f++) {
+		if (train->features[f].kind != MMQ_CATEGORY)
+			continue;
+		uint32_t values = train->features[f].cardinality;
+		cardinality[found] = values;
+		if (previous != NULL && found < previous->net.tables_count && !mmq_params_is_set(fit->params, "embedding"))
+			width[found] = previous->net.tables[found].width;
+		else if (mmq_params_is_number(fit->params, "embedding"))
+			width[found] = (uint32_t)mmq_params_number(fit->params, "embedding");
+		else
+			width[found] = values < 2 ? 1 : values > 100 ? 50 : (values + 1) / 2;
+		weights += (size_t)values * width[found++];
+	}
+	bool is_added = found == count && weights <= INT32_MAX && mmq_mlp_embed_add(net, cardinality, width, count);
+	free(cardinality);
+	return is_added ? 0 : mmq_err_value(err, MMQ_RESOURCE_EXHAUSTED, "params.embedding", "tables of at most 2^31 weights, and at most 64 hidden layers", "more");
+}
+
 /* The layers of a model that learns on, already shaped. */
 static void
 take_over(struct mmq_mlp_net *net, const struct mmq_mlp_net *from)
 {
 	const struct mmq_mlp_net asked = *net;
 	*net = *from;
+	net->tables = from->tables_count > 0 ? mmq_array(from->tables_count, sizeof(*net->tables)) : NULL;
+	if (net->tables != NULL)
+		memcpy(net->tables, from->tables, from->tables_count * sizeof(*net->tables));
 	net->output = asked.output, net->loss = asked.loss, net->smoothing = asked.smoothing, net->huber = asked.huber;
 	net->params = net->back = NULL;
 }
@@ -107,7 +142,8 @@ mmq_mlp_design(struct mmq_mlp_net *net, const struct mmq_fit *fit, struct mmq_er
 		return -1;
 	size_t outputs = is_regression || (fit->task == MMQ_BINARY && net->output == MMQ_MLP_LOGISTIC) ? 1 : fit->train->classes;
 	mmq_mlp_layers_add_dense(net, outputs, MMQ_MLP_IDENTITY);
-	if (mmq_mlp_shape(net, err) == -1)
-		return -1;
-	return previous != NULL ? check_same(net, &previous->net, err) : 0;
+	if (add_embedding(net, fit, err) == 0 && mmq_mlp_shape(net, err) == 0 && (previous == NULL || check_same(net, &previous->net, err) == 0))
+		return 0;
+	mmq_mlp_net_fini(net);
+	return -1;
 }

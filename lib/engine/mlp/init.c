@@ -34,6 +34,7 @@ void
 mmq_mlp_init(struct mmq_mlp_net *net, const char *init, uint64_t seed)
 {
 	memset(net->params, 0, net->params_count * sizeof(*net->params));
+	mmq_mlp_embed_init(net, seed);
 	for (size_t k = 0; k < net->layers; k++) {
 		const struct mmq_mlp_layer *layer = &net->layer[k];
 		if (layer->kind <= MMQ_MLP_CONV)

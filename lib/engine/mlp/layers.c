@@ -13,7 +13,8 @@ static const char *const activation_names[MMQ_MLP_ACTIVATIONS] = { [MMQ_MLP_IDEN
 	[MMQ_MLP_TANH] = "tanh", [MMQ_MLP_RELU] = "relu", [MMQ_MLP_SOFTMAX] = "softmax", [MMQ_MLP_LEAKY_RELU] = "leaky_relu", [MMQ_MLP_GELU] = "gelu",
 	[MMQ_MLP_SILU] = "silu" };
 static const char *const kind_names[MMQ_MLP_KINDS] = { [MMQ_MLP_DENSE] = "dense", [MMQ_MLP_CONV] = "conv", [MMQ_MLP_MAX_POOL] = "pool",
-	[MMQ_MLP_AVERAGE_POOL] = "avgpool", [MMQ_MLP_FLATTEN] = "flatten", [MMQ_MLP_DROPOUT] = "dropout", [MMQ_MLP_BATCH_NORM] = "batchnorm" };
+	[MMQ_MLP_AVERAGE_POOL] = "avgpool", [MMQ_MLP_FLATTEN] = "flatten", [MMQ_MLP_DROPOUT] = "dropout", [MMQ_MLP_BATCH_NORM] = "batchnorm",
+	[MMQ_MLP_EMBEDDING] = "embedding" };
 
 struct word { const char *text; size_t length; };
 
@@ -84,11 +85,11 @@ parse_layer(struct mmq_mlp_net *net, const struct word *words, size_t count, str
 	size_t at = 1, sizes[2], got;
 	int kind = 0, activation;
 	*layer = (struct mmq_mlp_layer){ .stride = { 1, 1 } };
-	while (kind < MMQ_MLP_KINDS && !is_word(&words[0], kind_names[kind]))
+	while (kind < MMQ_MLP_EMBEDDING && !is_word(&words[0], kind_names[kind]))
 		kind++;
 	if (is_word(&words[0], "maxpool"))
 		kind = MMQ_MLP_MAX_POOL;
-	if (kind == MMQ_MLP_KINDS)
+	if (kind == MMQ_MLP_EMBEDDING)
 		return layer_error(net->layers, words, count, "dense, conv, pool, avgpool, flatten, dropout or batchnorm", err);
 	layer->kind = (enum mmq_mlp_kind)kind;
 	if (kind == MMQ_MLP_DENSE || kind == MMQ_MLP_CONV) {
@@ -136,7 +137,7 @@ mmq_mlp_layers_parse(struct mmq_mlp_net *net, const char *text, struct mmq_err *
 		at += *at == ',';
 		if (count == 0)
 			return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "params.layers", "a layer between commas", "nothing as layer %zu", net->layers + 1);
-		if (net->layers + 1 >= MMQ_MLP_LAYERS_MAX)
+		if (net->layers + 2 >= MMQ_MLP_LAYERS_MAX)
 			return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "params.layers", "at most 64 hidden layers", "more");
 		if (is_word(&words[0], "input") && net->layers == 0) {
 			size_t sizes[MMQ_MLP_RANK], got = count == 2 ? take_sizes(&words[1], sizes, MMQ_MLP_RANK) : 0;
@@ -160,9 +161,16 @@ mmq_mlp_layers_add_dense(struct mmq_mlp_net *net, size_t units, enum mmq_mlp_act
 	return true;
 }
 
+/* Layer k as people count them in the text: from 1, without the embedding. */
+static size_t
+number_of(const struct mmq_mlp_net *net, size_t k)
+{
+	return mmq_mlp_embeds(net) ? k : k + 1;
+}
+
 /* Height and width after a window. */
 static int
-shape_window(struct mmq_mlp_layer *layer, size_t k, struct mmq_err *err)
+shape_window(struct mmq_mlp_layer *layer, size_t number, struct mmq_err *err)
 {
 	for (int axis = 0; axis < 2; axis++) {
 		size_t in = layer->in[axis], kernel = layer->kernel[axis], stride = layer->stride[axis];
@@ -174,7 +182,7 @@ shape_window(struct mmq_mlp_layer *layer, size_t k, struct mmq_err *err)
 			char got[64];
 			layer->out[0] = layer->out[1] = 0;     /* there is none */
 			mmq_mlp_layer_print(layer, got, sizeof(got));
-			return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "params.layers", "windows no larger than the image", "layer %zu '%s' on %zux%zux%zu", k + 1,
+			return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "params.layers", "windows no larger than the image", "layer %zu '%s' on %zux%zux%zu", number,
 			    got, layer->in[0], layer->in[1], layer->in[2]);
 		} else {
 			layer->out[axis] = (in - kernel) / stride + 1;
@@ -205,11 +213,17 @@ shape_layer(struct mmq_mlp_net *net, size_t k, struct mmq_err *err)
 		break;
 	case MMQ_MLP_DROPOUT:
 		break;
+	case MMQ_MLP_EMBEDDING:
+		layer->out[0] = layer->out[1] = 1;
+		layer->out[2] = layer->in_count;
+		for (size_t c = 0; c < net->tables_count; c++)
+			layer->out[2] += net->tables[c].width;
+		break;
 	default:
 		if (pixels <= 1)
 			return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "params.layers", "an image before it: one vector column of two or three axes, or 'input HxWxC' first",
-			    "layer %zu '%s' on %zu values in a row", k + 1, kind_names[layer->kind], layer->in_count);
-		if (shape_window(layer, k, err) == -1)
+			    "layer %zu '%s' on %zu values in a row", number_of(net, k), kind_names[layer->kind], layer->in_count);
+		if (shape_window(layer, number_of(net, k), err) == -1)
 			return -1;
 		if (layer->kind == MMQ_MLP_CONV) {
 			layer->rows = layer->kernel[0] * layer->kernel[1] * layer->in[2];
@@ -218,7 +232,7 @@ shape_layer(struct mmq_mlp_net *net, size_t k, struct mmq_err *err)
 	}
 	size_t flat;
 	if (!mmq_size_mul(layer->out[0] * layer->out[1], layer->out[2], &flat) || !mmq_blas_fits(flat))
-		return mmq_err_value(err, MMQ_RESOURCE_EXHAUSTED, "params.layers", "layers that fit in memory", "layer %zu of %zux%zux%zu", k + 1, layer->out[0],
+		return mmq_err_value(err, MMQ_RESOURCE_EXHAUSTED, "params.layers", "layers that fit in memory", "layer %zu of %zux%zux%zu", number_of(net, k), layer->out[0],
 		    layer->out[1], layer->out[2]);
 	layer->out_count = flat;
 	return 0;
@@ -246,11 +260,11 @@ mmq_mlp_shape(struct mmq_mlp_net *net, struct mmq_err *err)
 		in = layer->out;
 		size_t columns = (layer->cols + PANEL - 1) / PANEL * PANEL, product;
 		if (!mmq_size_mul(layer->rows, columns, &product) || product > SIZE_MAX / 256 - at)
-			return mmq_err_value(err, MMQ_RESOURCE_EXHAUSTED, "params.layers", "a network that fits in memory", "layer %zu of %zu x %zu", k + 1,
+			return mmq_err_value(err, MMQ_RESOURCE_EXHAUSTED, "params.layers", "a network that fits in memory", "layer %zu of %zu x %zu", number_of(net, k),
 			    layer->rows, layer->cols);
 		layer->w_at = at;
 		layer->b_at = at + product;
-		at += layer->rows > 0 ? product + columns : 0;
+		at += layer->rows > 0 ? product + (mmq_mlp_biases(layer) + PANEL - 1) / PANEL * PANEL : 0;
 		layer->back_at = back;
 		if (layer->kind == MMQ_MLP_DENSE)
 			back += mmq_dense_packed_count(layer->cols, layer->rows);

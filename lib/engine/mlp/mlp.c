@@ -3,6 +3,7 @@
  * A network is hidden_layer_sizes of dense layers, or any layers from a text; the output layer follows the task. This file holds the parameters and
  * the engine's entry; the design, layers, passes, training, prediction and saving have files of their own. There is no L-BFGS. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,6 +17,8 @@ static const struct mmq_param params_table[] = {
 	{ "hidden_layer_sizes", "hidden", MMQ_P_INTS, "100", 1, 65536, NULL, "Units of each hidden layer.", 8, 512 },
 	{ "layers", NULL, MMQ_P_TEXT, "", 0, 0, NULL,
 	    "Hidden layers in order instead of hidden_layer_sizes, e.g. 'conv 8 3x3 relu, pool 2, flatten, dense 128 relu'.", 0, 0 },
+	{ "embedding", NULL, MMQ_P_NUMBER_OR_ENUM, "none", 1, MMQ_MLP_WIDTH_MAX, "none|auto",
+	    "Length of the learnt vector of each value of a category column, instead of one 0/1 column per value; auto: half the number of values, at most 50.", 0, 0 },
 	{ "activation", NULL, MMQ_P_ENUM, "relu", 0, 0, "relu|logistic|tanh|identity|leaky_relu|gelu|silu|softmax",
 	    "Activation of the layers of hidden_layer_sizes.", 0, 0 },
 	{ "output_activation", NULL, MMQ_P_ENUM, "auto", 0, 0, "auto|identity|logistic|softmax",
@@ -52,20 +55,28 @@ static const struct mmq_param params_table[] = {
 };
 
 static int
+check_whole(const struct mmq_params *params, const char *name, const char *want, struct mmq_err *err)
+{
+	char field[48];
+	snprintf(field, sizeof(field), "params.%s", name);
+	if (mmq_params_is_number(params, name) && mmq_params_number(params, name) != floor(mmq_params_number(params, name)))
+		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, field, want, "%g", mmq_params_number(params, name));
+	return 0;
+}
+
+static int
 mlp_check(const struct mmq_fit *fit, struct mmq_err *err)
 {
 	struct mmq_mlp_net net;
-	if (mmq_check_fit(fit, TASKS, MMQ_MLP_ACCEPTS, err) == -1 || mmq_mlp_design(&net, fit, err) == -1)
+	if (mmq_check_fit(fit, TASKS, MMQ_MLP_ACCEPTS, err) == -1 || check_whole(fit->params, "batch_size", "a whole number of rows", err) == -1 ||
+	    check_whole(fit->params, "embedding", "a whole number of values", err) == -1 || mmq_mlp_design(&net, fit, err) == -1)
 		return -1;
-	if (mmq_params_is_number(fit->params, "batch_size")) {
-		double size = mmq_params_number(fit->params, "batch_size");
-		if (size != floor(size))
-			return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "params.batch_size", "a whole number of rows", "%g", size);
-	}
-	for (size_t r = 0; fit->task == MMQ_REGRESSION && net.output == MMQ_MLP_LOGISTIC && r < fit->train->x.rows; r++)
+	double bytes = mmq_mlp_train_bytes(&net, fit);
+	bool is_logistic = net.output == MMQ_MLP_LOGISTIC;
+	mmq_mlp_net_fini(&net);
+	for (size_t r = 0; fit->task == MMQ_REGRESSION && is_logistic && r < fit->train->x.rows; r++)
 		if (fit->train->y[r] < 0.0 || fit->train->y[r] > 1.0)
 			return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "params.output_activation", "identity for a target outside [0, 1]", "logistic");
-	double bytes = mmq_mlp_train_bytes(&net, fit);
 	if (fit->memory_bytes_max > 0 && bytes > (double)fit->memory_bytes_max)
 		return mmq_err_value(err, MMQ_RESOURCE_EXHAUSTED, "params.hidden_layer_sizes", "a network within the memory limit", "%.0f bytes", bytes);
 	return 0;
@@ -80,12 +91,21 @@ mmq_mlp_allocate(struct mmq_mlp_net *net)
 }
 
 void
+mmq_mlp_net_fini(struct mmq_mlp_net *net)
+{
+	free(net->params), free(net->back), free(net->tables);
+	net->params = net->back = NULL;
+	net->tables = NULL;
+}
+
+void
 mmq_mlp_model_destroy(void **model_p)
 {
 	struct mmq_mlp_model *model = *model_p;
 	if (model == NULL)
 		return;
-	free(model->net.params), free(model->net.back), free(model->warning);
+	mmq_mlp_net_fini(&model->net);
+	free(model->warning);
 	free(model);
 	*model_p = NULL;
 }
@@ -133,13 +153,21 @@ static void
 mlp_shape(const void *model_p, struct mmq_state_shape *shape)
 {
 	const struct mmq_mlp_model *model = model_p;
-	*shape = (struct mmq_state_shape){ .cols = model->net.layer[0].in_count, .classes = model->classes };
+	*shape = (struct mmq_state_shape){ .cols = model->net.layer[0].in_count, .codes_cols = model->net.tables_count, .classes = model->classes };
+}
+
+/* Learnt vectors take category columns as codes; without them one 0/1 column per value suits a network best. */
+static unsigned
+mlp_accepts_with(const struct mmq_params *params)
+{
+	bool embeds = mmq_params_is_number(params, "embedding") || strcmp(mmq_params_choice(params, "embedding"), "none") != 0;
+	return embeds ? MMQ_MLP_ACCEPTS & ~(unsigned)MMQ_WANTS_ONE_HOT : MMQ_MLP_ACCEPTS;
 }
 
 extern const struct mmq_engine mmq_engine_mlp;
 const struct mmq_engine mmq_engine_mlp = {
-	.abi = MMQ_ENGINE_ABI, .name = "mlp", .summary = "Neural network of dense, convolution, pooling, dropout and normalisation layers (float32)",
+	.abi = MMQ_ENGINE_ABI, .name = "mlp", .summary = "Neural network of dense, convolution, pooling, embedding, dropout and normalisation layers (float32)",
 	.tasks = TASKS, .accepts = MMQ_MLP_ACCEPTS, .outputs = MMQ_OUT_SCORE | MMQ_OUT_PROBABILITY, .can = MMQ_CAN_WEIGHTS | MMQ_CAN_CHECKPOINT | MMQ_CAN_WARM_START, .params = params_table,
-	.check = mlp_check, .train = mlp_train, .save = mmq_mlp_save, .open = mmq_mlp_open, .score_cols = mlp_score_cols, .shape = mlp_shape,
+	.accepts_with = mlp_accepts_with, .check = mlp_check, .train = mlp_train, .save = mmq_mlp_save, .open = mmq_mlp_open, .score_cols = mlp_score_cols, .shape = mlp_shape,
 	.scratch_bytes = mmq_mlp_scratch_bytes, .predict = mmq_mlp_predict, .describe = mmq_mlp_describe, .destroy = mmq_mlp_model_destroy,
 };

@@ -11,13 +11,15 @@ struct mmq_mlp_model {
 	char *warning;
 };
 
-enum { MMQ_MLP_ACCEPTS = MMQ_ACCEPTS_SPARSE | MMQ_ACCEPTS_VECTOR | MMQ_WANTS_SCALED | MMQ_WANTS_ONE_HOT | MMQ_WANTS_TARGET_SCALED };
+enum { MMQ_MLP_WIDTH_MAX = 1024 };                    /* of an embedded category */
+enum { MMQ_MLP_ACCEPTS = MMQ_ACCEPTS_CATEGORY | MMQ_ACCEPTS_SPARSE | MMQ_ACCEPTS_VECTOR | MMQ_WANTS_SCALED | MMQ_WANTS_ONE_HOT | MMQ_WANTS_TARGET_SCALED };
 
 extern const char *const mmq_mlp_loss_names[MMQ_MLP_LOSSES];
 
 bool mmq_mlp_allocate(struct mmq_mlp_net *net);  /* params and back, zeros; false: no memory */
+void mmq_mlp_net_fini(struct mmq_mlp_net *net);
 void mmq_mlp_model_destroy(void **model);
-/* design.c: without weights. */
+/* design.c: without weights; net is to be given to mmq_mlp_net_fini, unless -1 came back. */
 int mmq_mlp_design(struct mmq_mlp_net *net, const struct mmq_fit *fit, struct mmq_err *err);
 /* saved.c */
 int mmq_mlp_save(const void *model, struct mmq_part *out, struct mmq_err *err);

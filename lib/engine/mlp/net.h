@@ -15,11 +15,12 @@
 #include "engine/engine.h"
 #include "math/dense.h"
 
-enum { MMQ_MLP_LAYERS_MAX = 65, MMQ_MLP_RANK = 3 };
+enum { MMQ_MLP_LAYERS_MAX = 66, MMQ_MLP_RANK = 3 };
 enum mmq_mlp_activation { MMQ_MLP_IDENTITY, MMQ_MLP_LOGISTIC, MMQ_MLP_TANH, MMQ_MLP_RELU, MMQ_MLP_SOFTMAX, MMQ_MLP_LEAKY_RELU, MMQ_MLP_GELU,
 	MMQ_MLP_SILU, MMQ_MLP_ACTIVATIONS };
 enum mmq_mlp_loss { MMQ_MLP_MSE, MMQ_MLP_CROSS_ENTROPY, MMQ_MLP_MAE, MMQ_MLP_HUBER, MMQ_MLP_LOSSES };
 enum mmq_mlp_kind { MMQ_MLP_DENSE, MMQ_MLP_CONV, MMQ_MLP_MAX_POOL, MMQ_MLP_AVERAGE_POOL, MMQ_MLP_FLATTEN, MMQ_MLP_DROPOUT, MMQ_MLP_BATCH_NORM,
+	MMQ_MLP_EMBEDDING,                         /* not in texts: category columns bring it */
 	MMQ_MLP_KINDS };
 
 struct mmq_mlp_layer {
@@ -34,9 +35,14 @@ struct mmq_mlp_layer {
 	size_t back_at;                             /* in back; a dense layer's transpose, a convolution's turned kernels */
 };
 
+/* Of one category column. */
+struct mmq_mlp_table { uint32_t cardinality, width; size_t at; };   /* at: in the weights of the embedding layer */
+
 struct mmq_mlp_net {
 	struct mmq_mlp_layer layer[MMQ_MLP_LAYERS_MAX];
 	size_t layers, input[MMQ_MLP_RANK];
+	struct mmq_mlp_table *tables;               /* (tables_count) of the embedding layer, which is the first; NULL: none */
+	size_t tables_count;
 	size_t trained_count, params_count, back_count, pad_count;  /* pad_count: floats of a padded image, scratch of convolutions */
 	enum mmq_mlp_activation output;             /* of the last layer's values, which come without it */
 	enum mmq_mlp_loss loss;
@@ -44,6 +50,13 @@ struct mmq_mlp_net {
 	float *params;                              /* (params_count), 64-byte aligned */
 	float *back;                                /* (back_count), made from params by mmq_mlp_refresh; NULL: no backward pass */
 };
+
+/* What a layer has besides its weights (rows, cols): a bias, or shift, for each column, but for an embedding. */
+static inline size_t
+mmq_mlp_biases(const struct mmq_mlp_layer *layer)
+{
+	return layer->rows > 0 && layer->kind != MMQ_MLP_EMBEDDING ? layer->cols : 0;
+}
 
 /* layers.c */
 /* Append what the text says, e.g. "conv 8 3x3 relu, pool 2, flatten, dense 128 relu". Errors name the layer. */
@@ -87,6 +100,15 @@ void mmq_mlp_plain_forward(const struct mmq_mlp_net *net, size_t k, const float 
 /* d (rows, out): gradient by y; dx NULL: not wanted. gradient: of scales and shifts (batch normalisation), as from w_at, written. */
 void mmq_mlp_plain_backward(const struct mmq_mlp_net *net, size_t k, const float *x, const float *y, const float *d, size_t rows, float *dx, float *gradient,
     const struct mmq_mlp_pass *pass);
+
+/* layer_embed.c */
+/* Put an embedding of count category columns before all layers. false: too many layers. */
+bool mmq_mlp_embed_add(struct mmq_mlp_net *net, const uint32_t *cardinality, const uint32_t *width, size_t count);
+bool mmq_mlp_embeds(const struct mmq_mlp_net *net);
+void mmq_mlp_embed_init(struct mmq_mlp_net *net, uint64_t seed);
+/* Numbers and codes of rows [first, first + count) -> out (count, out). gradient (as from w_at) += that of the tables, from d (count, out). */
+void mmq_mlp_embed_forward(const struct mmq_mlp_net *net, const struct mmq_mlp_rows *rows, size_t first, size_t count, float *out);
+void mmq_mlp_embed_gradient(const struct mmq_mlp_net *net, const struct mmq_mlp_rows *rows, size_t first, size_t count, const float *d, float *gradient);
 
 /* act.c: values (rows, width) in place. Softmax goes by rows of width. z: what derive needs of gelu, silu. */
 void mmq_mlp_activate(float *z, size_t rows, size_t width, enum mmq_mlp_activation activation);

@@ -79,11 +79,13 @@ run_layers(const struct mmq_mlp_net *net, const struct mmq_batch *x, size_t firs
 	const struct mmq_mlp_pass pass = { .pad = other + tile_rows(net) * values_max(net) };
 	const struct mmq_dataset data = { .x = *x };
 	const struct mmq_mlp_rows rows = { .data = &data };
-	const float *in = x->row_start != NULL ? NULL : (const float *)x->dense + first * x->stride;
+	const float *in = x->row_start != NULL || mmq_mlp_embeds(net) ? NULL : (const float *)x->dense + first * x->stride;
 	size_t stride = x->stride;
 	for (size_t k = 0; k < net->layers; k++) {
 		const struct mmq_mlp_layer *layer = &net->layer[k];
-		if (in == NULL)
+		if (layer->kind == MMQ_MLP_EMBEDDING)
+			mmq_mlp_embed_forward(net, &rows, first, count, next);
+		else if (in == NULL)
 			mmq_mlp_sparse_forward(net, &rows, first, count, next);
 		else if (layer->kind == MMQ_MLP_DENSE || layer->kind == MMQ_MLP_CONV)
 			mmq_mlp_dense_forward(net, layer, in, stride, count, next, &pass);
@@ -105,7 +107,7 @@ mmq_mlp_predict(const void *model_p, const struct mmq_batch *x, struct mmq_outpu
 	const struct mmq_mlp_model *model = model_p;
 	const struct mmq_mlp_net *net = &model->net;
 	size_t tile = tile_rows(net), width = net->layer[net->layers - 1].out_count;
-	if (mmq_check_batch(x, net->layer[0].in_count, 0, MMQ_MLP_ACCEPTS, err) == -1)
+	if (mmq_check_batch(x, net->layer[0].in_count, net->tables_count, MMQ_MLP_ACCEPTS, err) == -1)
 		return -1;
 	for (size_t first = 0; first < x->rows; first += tile) {
 		size_t count = x->rows - first < tile ? x->rows - first : tile;

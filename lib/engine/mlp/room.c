@@ -29,7 +29,7 @@ tile_rows_of(const struct mmq_mlp_net *net, size_t rows_max)
 	size_t all = 0, plain = 0;
 	for (size_t k = 0; k <= net->layers; k++) {
 		all += values_of(net, k);
-		plain += k < net->layers && !is_dense_layer(net, k);
+		plain += k < net->layers && !is_dense_layer(net, k) && net->layer[k].kind != MMQ_MLP_EMBEDDING;
 	}
 	if (has_kind(net, MMQ_MLP_BATCH_NORM))
 		return rows_max;
@@ -126,7 +126,7 @@ keep_init(struct mmq_mlp_room *room)
 			room->pieces[piece++] = (struct piece){ k, from, layer->cols - from < step ? layer->cols : from + step };
 		room->partial_at[k] = room->partial_count;
 		if (layer->rows > 0 && !is_dense_layer(net, k))
-			room->partial_count += layer->b_at - layer->w_at + rounded(layer->cols);
+			room->partial_count += layer->b_at - layer->w_at + rounded(mmq_mlp_biases(layer));
 	}
 	room->pieces_count = piece;
 	room->partial = mmq_try_aligned((room->tiles_max * room->partial_count + 1) * sizeof(float));

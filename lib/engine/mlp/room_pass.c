@@ -85,6 +85,10 @@ back_tile(struct mmq_mlp_room *room, struct work *work, float *const *act, float
 		const struct mmq_mlp_layer *layer = &net->layer[k];
 		float *dx = k > 0 ? delta[k] : NULL, *partial = room->partial + tile * room->partial_count + room->partial_at[k];
 		size_t channels = layer->out[2];
+		if (layer->kind == MMQ_MLP_EMBEDDING) {
+			mmq_mlp_embed_gradient(net, room->rows, room->first + tile * room->tile_rows, count, delta[k + 1], partial);
+			continue;
+		}
 		mmq_mlp_derive(delta[k + 1], act[k + 1], work->z[k + 1], count * (layer->out_count / channels), channels, layer->activation);
 		if (layer->kind == MMQ_MLP_DENSE || layer->kind == MMQ_MLP_CONV) {
 			if (layer->kind == MMQ_MLP_CONV)
@@ -116,12 +120,14 @@ run_tile(void *arg, size_t tile, unsigned thread)
 		act[k] = place(room->kept_act[k], work->act[k], from, values_of(net, k));
 		delta[k] = place(room->kept_delta[k], work->delta[k], from, values_of(net, k));
 	}
-	if (!room->is_sparse)
+	if (!room->is_sparse && !mmq_mlp_embeds(net))
 		gather(room->rows, room->first + from, count, act[0]);
 	for (size_t k = 0; k < net->layers; k++) {
 		const struct mmq_mlp_layer *layer = &net->layer[k];
 		if (k == 0 && room->is_sparse)
 			mmq_mlp_sparse_forward(net, room->rows, room->first + from, count, act[1]);
+		else if (layer->kind == MMQ_MLP_EMBEDDING)
+			mmq_mlp_embed_forward(net, room->rows, room->first + from, count, act[1]);
 		else if (layer->kind == MMQ_MLP_DENSE || layer->kind == MMQ_MLP_CONV)
 			mmq_mlp_dense_forward(net, layer, act[k], layer->in_count, count, act[k + 1], &pass);
 		else
@@ -147,9 +153,10 @@ step_piece(struct mmq_mlp_room *room, const struct piece *piece)
 {
 	const struct mmq_mlp_layer *layer = &room->net->layer[piece->layer];
 	size_t columns = (piece->to - piece->from + PANEL - 1) / PANEL * PANEL;
-	bool is_weight = layer->kind != MMQ_MLP_BATCH_NORM;
+	bool is_weight = layer->kind <= MMQ_MLP_CONV;
 	room->step_with(room->arg, layer->w_at + piece->from * layer->rows, columns * layer->rows, is_weight);
-	room->step_with(room->arg, layer->b_at + piece->from, columns, false);
+	if (mmq_mlp_biases(layer) > 0)
+		room->step_with(room->arg, layer->b_at + piece->from, columns, false);
 	if (is_weight)
 		mmq_mlp_refresh(room->net, layer, piece->from, piece->to);
 }
@@ -162,12 +169,12 @@ run_piece(void *arg, size_t index, unsigned thread)
 	const struct mmq_mlp_layer *layer = &room->net->layer[piece->layer];
 	float *gradient = room->gradient + layer->w_at;
 	size_t k = piece->layer, count = layer->b_at - layer->w_at, tiles = (room->count + room->tile_rows - 1) / room->tile_rows;
-	size_t columns = (piece->to - piece->from + PANEL - 1) / PANEL * PANEL;
+	size_t columns = (piece->to - piece->from + PANEL - 1) / PANEL * PANEL, biases = mmq_mlp_biases(layer) > 0 ? columns : 0;
 	unsigned mode = mmq_flush_begin();
 
 	(void)thread;
 	if (!room->add)
-		memset(gradient + count + piece->from, 0, columns * sizeof(float));
+		memset(gradient + count + piece->from, 0, biases * sizeof(float));
 	if (is_dense_layer(room->net, k) && !(room->is_sparse && k == 0)) {
 		mmq_mlp_dense_gradient(layer, room->kept_act[k], layer->in_count, room->kept_delta[k + 1], room->count, gradient, piece->from, piece->to, 0,
 		    layer->rows, room->add, NULL);
@@ -177,7 +184,7 @@ run_piece(void *arg, size_t index, unsigned thread)
 		if (is_dense_layer(room->net, k))
 			sparse_gradient(room, piece, gradient);
 		for (size_t t = 0; !is_dense_layer(room->net, k) && t < tiles; t++)
-			mmq_mlp_add_scaled(gradient, room->partial + t * room->partial_count + room->partial_at[k], 1.0f, count + columns);
+			mmq_mlp_add_scaled(gradient, room->partial + t * room->partial_count + room->partial_at[k], 1.0f, count + biases);
 	}
 	if (room->is_last && room->step_with != NULL)
 		step_piece(room, piece);

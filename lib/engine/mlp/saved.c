@@ -22,7 +22,7 @@ saved_count(const struct mmq_mlp_net *net)
 	size_t count = 0;
 	for (size_t k = 0; k < net->layers; k++) {
 		const struct mmq_mlp_layer *layer = &net->layer[k];
-		count += layer->rows > 0 ? layer->rows * layer->cols + layer->cols : 0;
+		count += layer->rows * (layer->rows > 0 ? layer->cols : 0) + mmq_mlp_biases(layer);
 		count += layer->kind == MMQ_MLP_BATCH_NORM ? 2 * layer->cols : 0;
 	}
 	return count;
@@ -34,16 +34,51 @@ exchange(const struct mmq_mlp_net *net, float *saved, bool is_saving)
 {
 	for (size_t k = 0; k < net->layers; k++) {
 		const struct mmq_mlp_layer *layer = &net->layer[k];
-		size_t biases = layer->rows > 0 ? layer->cols : 0, padded = (layer->cols + 15) / 16 * 16;
+		size_t columns = layer->rows > 0 ? layer->cols : 0, biases = mmq_mlp_biases(layer), padded = (layer->cols + 15) / 16 * 16;
 		float *w = net->params + layer->w_at, *rest[3] = { net->params + layer->b_at, net->params + layer->stats_at, net->params + layer->stats_at + padded };
 		if (is_saving)
-			mmq_dense_unpack(saved, w, layer->rows, biases);
+			mmq_dense_unpack(saved, w, layer->rows, columns);
 		else
-			mmq_dense_pack(w, saved, layer->rows, biases);
-		saved += layer->rows * biases;
+			mmq_dense_pack(w, saved, layer->rows, columns);
+		saved += layer->rows * columns;
 		for (int part = 0; part < (layer->kind == MMQ_MLP_BATCH_NORM ? 3 : 1); part++, saved += biases)
 			memcpy(is_saving ? saved : rest[part], is_saving ? rest[part] : saved, biases * sizeof(*saved));
 	}
+}
+
+/* Cardinality and width of each category column. */
+static void
+save_tables(const struct mmq_mlp_net *net, struct mmq_part *out)
+{
+	uint32_t *sizes = mmq_array(2 * net->tables_count, sizeof(*sizes));
+	for (size_t c = 0; c < net->tables_count; c++)
+		sizes[2 * c] = net->tables[c].cardinality, sizes[2 * c + 1] = net->tables[c].width;
+	if (mmq_mlp_embeds(net))
+		mmq_part_put_matrix(out, "embedding", MMQ_U32, net->tables_count, 2, sizes);
+	free(sizes);
+}
+
+static int
+open_tables(struct mmq_mlp_net *net, const struct mmq_part *in, struct mmq_err *err)
+{
+	const struct mmq_tensor *tensor;
+	uint64_t shape[2] = { 0, 2 }, weights = 0;
+	for (size_t i = 0; i < in->tensors_count; i++)
+		if (strcmp(in->tensors[i].name, "embedding") == 0)
+			shape[0] = in->tensors[i].shape[0];
+	if (shape[0] == 0)
+		return 0;
+	if (mmq_part_get_tensor(in, "embedding", MMQ_U32, 2, shape, &tensor, err) == -1)
+		return -1;
+	const uint32_t *sizes = tensor->data;
+	uint32_t *split = mmq_array(2 * shape[0], sizeof(*split));
+	for (uint64_t c = 0; c < shape[0] && weights <= INT32_MAX; c++) {
+		split[c] = sizes[2 * c], split[shape[0] + c] = sizes[2 * c + 1];
+		weights = sizes[2 * c + 1] > 0 && sizes[2 * c + 1] <= MMQ_MLP_WIDTH_MAX ? weights + (uint64_t)sizes[2 * c] * sizes[2 * c + 1] : UINT64_MAX;
+	}
+	bool is_added = weights <= INT32_MAX && mmq_mlp_embed_add(net, split, split + shape[0], shape[0]);
+	free(split);
+	return is_added ? 0 : mmq_err_set(err, MMQ_DATA_LOSS, "mlp: embedding: got more or wider tables than there can be");
 }
 
 int
@@ -54,9 +89,9 @@ mmq_mlp_save(const void *model_p, struct mmq_part *out, struct mmq_err *err)
 	double input[MMQ_MLP_RANK] = { (double)net->input[0], (double)net->input[1], (double)net->input[2] };
 	char text[TEXT_MAX] = "", one[LAYER_TEXT];
 	size_t used = 0;
-	for (size_t k = 0; k + 1 < net->layers; k++) {
+	for (size_t k = mmq_mlp_embeds(net); k + 1 < net->layers; k++) {
 		mmq_mlp_layer_print(&net->layer[k], one, sizeof(one));
-		used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%s", k > 0 ? ", " : "", one);
+		used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%s", used > 0 ? ", " : "", one);
 	}
 	float *saved = mmq_try_aligned(saved_count(net) * sizeof(*saved));
 	if (saved == NULL)
@@ -64,6 +99,7 @@ mmq_mlp_save(const void *model_p, struct mmq_part *out, struct mmq_err *err)
 	exchange(net, saved, true);
 	mmq_part_put_doubles(out, "input", input, MMQ_MLP_RANK);
 	mmq_part_put_text(out, "layers", text);
+	save_tables(net, out);
 	mmq_part_put_text(out, "output_activation", mmq_mlp_activation_name(net->output));
 	mmq_part_put_text(out, "loss_name", mmq_mlp_loss_names[net->loss]);
 	mmq_part_put_int(out, "classes", model->classes);
@@ -95,7 +131,7 @@ open_shape(struct mmq_mlp_model *model, const struct mmq_part *in, struct mmq_er
 	if (count != MMQ_MLP_RANK)
 		return mmq_err_set(err, MMQ_DATA_LOSS, "mlp: input: got %zu axes", count);
 	for (size_t k = 0; k < count; k++) {
-		if (!(input[k] >= 1 && input[k] <= 1e9 && input[k] == floor(input[k])) || (k == 2 && input[0] * input[1] * input[2] > INT32_MAX))
+		if (!(input[k] >= (k == 2 ? 0 : 1) && input[k] <= 1e9 && input[k] == floor(input[k])) || (k == 2 && input[0] * input[1] * input[2] > INT32_MAX))
 			return mmq_err_set(err, MMQ_DATA_LOSS, "mlp: input: got %g as axis %zu", input[k], k);
 		net->input[k] = (size_t)input[k];
 	}
@@ -110,7 +146,11 @@ open_shape(struct mmq_mlp_model *model, const struct mmq_part *in, struct mmq_er
 	net->output = (enum mmq_mlp_activation)o;
 	net->loss = (enum mmq_mlp_loss)l;
 	struct mmq_err why;
-	if (mmq_mlp_layers_parse(net, layers, &why) == -1 || !mmq_mlp_layers_add_dense(net, (size_t)outputs, MMQ_MLP_IDENTITY) || mmq_mlp_shape(net, &why) == -1)
+	if (mmq_mlp_layers_parse(net, layers, &why) == -1 || !mmq_mlp_layers_add_dense(net, (size_t)outputs, MMQ_MLP_IDENTITY))
+		return mmq_err_set(err, MMQ_DATA_LOSS, "mlp: layers: got '%.60s', which is no network", layers);
+	if (open_tables(net, in, err) == -1)
+		return -1;
+	if (mmq_mlp_shape(net, &why) == -1 || (net->input[2] == 0 && !mmq_mlp_embeds(net)))
 		return mmq_err_set(err, MMQ_DATA_LOSS, "mlp: layers: got '%.60s', which is no network", layers);
 	return 0;
 }
@@ -164,7 +204,7 @@ describe_layers(const struct mmq_mlp_net *net, struct mmq_part *out)
 			shown.activation = net->output;
 		mmq_mlp_layer_print(&shown, one, sizeof(one));
 		snprintf(line[k], sizeof(line[k]), "%s -> %zux%zux%zu, %zu parameters, %.0f flops", one, layer->out[0], layer->out[1], layer->out[2],
-		    layer->rows > 0 ? layer->rows * layer->cols + layer->cols : 0, mmq_mlp_layer_flops(layer));
+		    layer->rows > 0 ? layer->rows * layer->cols + mmq_mlp_biases(layer) : 0, mmq_mlp_layer_flops(layer));
 		lines[k] = line[k];
 		flops += mmq_mlp_layer_flops(layer);
 	}
@@ -181,7 +221,7 @@ mmq_mlp_describe(const void *model_p, struct mmq_part *out, struct mmq_err *err)
 	size_t parameters = 0;
 	(void)err;
 	for (size_t k = 0; k < net->layers; k++)
-		parameters += net->layer[k].rows > 0 ? net->layer[k].rows * net->layer[k].cols + net->layer[k].cols : 0;
+		parameters += net->layer[k].rows > 0 ? net->layer[k].rows * net->layer[k].cols + mmq_mlp_biases(&net->layer[k]) : 0;
 	mmq_part_put_doubles(out, "input", input, MMQ_MLP_RANK);
 	describe_layers(net, out);
 	mmq_part_put_int(out, "parameters", (int64_t)parameters);
