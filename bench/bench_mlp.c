@@ -225,8 +225,10 @@ write_model(const char *path, const void *state, const struct mmq_outputs *out, 
 	struct mmq_err err;
 	bool is_written = file != NULL;
 	mmq_part_init(&part, true);
-	is_written = is_written && mmq_engine_mlp.save(state, &part, &err) == 0 && part.tensors_count == 1 &&
-	    fwrite(part.tensors[0].data, sizeof(float), (size_t)part.tensors[0].shape[0], file) == part.tensors[0].shape[0];
+	is_written = is_written && mmq_engine_mlp.save(state, &part, &err) == 0;
+	for (size_t t = 0; t < part.tensors_count && is_written; t++)
+		if (strcmp(part.tensors[t].name, "params") == 0)
+			is_written = fwrite(part.tensors[t].data, 1, part.tensors[t].bytes, file) == part.tensors[t].bytes;
 	for (size_t i = 0; i < count && is_written; i++) {
 		float value = (float)out->probability[i];
 		is_written = fwrite(&value, sizeof(value), 1, file) == 1;

@@ -151,3 +151,11 @@ mmq_mlp_refresh(const struct mmq_mlp_net *net, const struct mmq_mlp_layer *layer
 				back[c / PANEL * PANEL * turned_rows + ((pixels - 1 - k) * layer->cols + o) * PANEL + c % PANEL] =
 				    w[o / PANEL * PANEL * layer->rows + (k * channels + c) * PANEL + o % PANEL];
 }
+
+void
+mmq_mlp_refresh_all(const struct mmq_mlp_net *net)
+{
+	for (size_t k = 0; k < net->layers; k++)
+		if (net->layer[k].kind <= MMQ_MLP_CONV)
+			mmq_mlp_refresh(net, &net->layer[k], 0, net->layer[k].cols);
+}

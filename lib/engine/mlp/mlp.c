@@ -105,9 +105,21 @@ mmq_mlp_model_destroy(void **model_p)
 	if (model == NULL)
 		return;
 	mmq_mlp_net_fini(&model->net);
-	free(model->warning);
+	free(model->warning), free(model->feature_cols);
 	free(model);
 	*model_p = NULL;
+}
+
+/* Which columns are whose, for contributions. */
+static void
+take_features(struct mmq_mlp_model *model, const struct mmq_dataset *data)
+{
+	if (data->features == NULL || mmq_check_feature_cols(data->features, data->features_count) != data->x.cols)
+		return;
+	model->features_count = data->features_count;
+	model->feature_cols = mmq_array(data->features_count, sizeof(*model->feature_cols));
+	for (size_t f = 0; f < data->features_count; f++)
+		model->feature_cols[f] = (uint32_t)mmq_check_feature_cols(&data->features[f], 1);
 }
 
 static int
@@ -131,8 +143,8 @@ mlp_train(void **model_out, const struct mmq_fit *fit, struct mmq_err *err)
 		mmq_mlp_init(&model->net, mmq_params_choice(fit->params, "init"), fit->seed);
 	if (mmq_mlp_train(&model->net, fit, &model->report, err) == -1)
 		goto fail;
-	free(model->net.back);
-	model->net.back = NULL;
+	mmq_mlp_refresh_all(&model->net);
+	take_features(model, fit->train);
 	if (model->report.warning != NULL)
 		model->warning = mmq_strdup(model->report.warning);
 	*model_out = model;
@@ -153,7 +165,21 @@ static void
 mlp_shape(const void *model_p, struct mmq_state_shape *shape)
 {
 	const struct mmq_mlp_model *model = model_p;
-	*shape = (struct mmq_state_shape){ .cols = model->net.layer[0].in_count, .codes_cols = model->net.tables_count, .classes = model->classes };
+	*shape = (struct mmq_state_shape){ .cols = model->net.layer[0].in_count, .codes_cols = model->net.tables_count, .classes = model->classes,
+		.features = model->features_count };
+}
+
+static unsigned
+mlp_gives(const void *model_p)
+{
+	const struct mmq_mlp_model *model = model_p;
+	return MMQ_OUT_SCORE | MMQ_OUT_PROBABILITY | (model->features_count > 0 ? (unsigned)MMQ_OUT_CONTRIBUTION : 0u);
+}
+
+static const char *
+mlp_contribution_method(const void *model_p)
+{
+	return (mlp_gives(model_p) & MMQ_OUT_CONTRIBUTION) != 0 ? "integrated_gradients" : NULL;
 }
 
 /* Learnt vectors take category columns as codes; without them one 0/1 column per value suits a network best. */
@@ -167,7 +193,8 @@ mlp_accepts_with(const struct mmq_params *params)
 extern const struct mmq_engine mmq_engine_mlp;
 const struct mmq_engine mmq_engine_mlp = {
 	.abi = MMQ_ENGINE_ABI, .name = "mlp", .summary = "Neural network of dense, convolution, pooling, embedding, dropout and normalisation layers (float32)",
-	.tasks = TASKS, .accepts = MMQ_MLP_ACCEPTS, .outputs = MMQ_OUT_SCORE | MMQ_OUT_PROBABILITY, .can = MMQ_CAN_WEIGHTS | MMQ_CAN_CHECKPOINT | MMQ_CAN_WARM_START, .params = params_table,
+	.tasks = TASKS, .accepts = MMQ_MLP_ACCEPTS, .outputs = MMQ_OUT_SCORE | MMQ_OUT_PROBABILITY | MMQ_OUT_CONTRIBUTION, .can = MMQ_CAN_WEIGHTS | MMQ_CAN_CHECKPOINT | MMQ_CAN_WARM_START, .params = params_table,
 	.accepts_with = mlp_accepts_with, .check = mlp_check, .train = mlp_train, .save = mmq_mlp_save, .open = mmq_mlp_open, .score_cols = mlp_score_cols, .shape = mlp_shape,
+	.gives = mlp_gives, .contribution_method = mlp_contribution_method,
 	.scratch_bytes = mmq_mlp_scratch_bytes, .predict = mmq_mlp_predict, .describe = mmq_mlp_describe, .destroy = mmq_mlp_model_destroy,
 };

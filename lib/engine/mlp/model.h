@@ -7,6 +7,8 @@
 struct mmq_mlp_model {
 	struct mmq_mlp_net net;
 	uint32_t classes;
+	size_t features_count;           /* of contributions; 0: not known, none are given */
+	uint32_t *feature_cols;          /* (features_count) columns that each takes; 0: a category */
 	struct mmq_mlp_report report;
 	char *warning;
 };
@@ -25,7 +27,12 @@ int mmq_mlp_design(struct mmq_mlp_net *net, const struct mmq_fit *fit, struct mm
 int mmq_mlp_save(const void *model, struct mmq_part *out, struct mmq_err *err);
 int mmq_mlp_open(void **model_out, const struct mmq_part *in, struct mmq_err *err);
 int mmq_mlp_describe(const void *model, struct mmq_part *out, struct mmq_err *err);
+/* attribute.c: out (score_cols, features_count) of one row, whose last layer gave z; base (score_cols). scratch: that many floats, 64-byte aligned. */
+size_t mmq_mlp_attribute_floats(const struct mmq_mlp_model *model);
+void mmq_mlp_attribute(const struct mmq_mlp_model *model, const struct mmq_mlp_rows *rows, size_t row, const float *z, double *out, double *base,
+    float *scratch);
 /* predict.c */
+void mmq_mlp_score_of(const struct mmq_mlp_model *model, const float *z, double *score);    /* one row: last layer's values -> (score_cols) */
 size_t mmq_mlp_scratch_bytes(const void *model, size_t rows_max, unsigned wanted);
 int mmq_mlp_predict(const void *model, const struct mmq_batch *x, struct mmq_outputs *out, void *scratch, struct mmq_err *err);
 

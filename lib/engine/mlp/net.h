@@ -95,6 +95,7 @@ void mmq_mlp_dense_gradient(const struct mmq_mlp_layer *layer, const float *x, s
     size_t to, size_t row_from, size_t row_to, bool add, const struct mmq_mlp_pass *pass);
 /* Remake columns [from, to) of back from params. */
 void mmq_mlp_refresh(const struct mmq_mlp_net *net, const struct mmq_mlp_layer *layer, size_t from, size_t to);
+void mmq_mlp_refresh_all(const struct mmq_mlp_net *net);
 /* layer_plain.c: pools, dropout, batch normalisation. */
 void mmq_mlp_plain_forward(const struct mmq_mlp_net *net, size_t k, const float *x, size_t x_stride, size_t rows, float *y, const struct mmq_mlp_pass *pass);
 /* d (rows, out): gradient by y; dx NULL: not wanted. gradient: of scales and shifts (batch normalisation), as from w_at, written. */

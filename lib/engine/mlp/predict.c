@@ -25,13 +25,35 @@ tile_rows(const struct mmq_mlp_net *net)
 	return rows > TILE_ROWS ? TILE_ROWS : rows > 6 ? rows / 6 * 6 : rows > 0 ? rows : 1;
 }
 
+/* Scratch of run_layers, rounded to a line of the cache. */
+static size_t
+layers_floats(const struct mmq_mlp_net *net)
+{
+	return (2 * tile_rows(net) * values_max(net) + net->pad_count + 15) / 16 * 16;
+}
+
 size_t
 mmq_mlp_scratch_bytes(const void *model_p, size_t rows_max, unsigned wanted)
 {
 	const struct mmq_mlp_model *model = model_p;
+	size_t floats = layers_floats(&model->net);
 	(void)rows_max;
-	(void)wanted;
-	return (2 * tile_rows(&model->net) * values_max(&model->net) + model->net.pad_count) * sizeof(float);
+	if ((wanted & MMQ_OUT_CONTRIBUTION) != 0)
+		floats += mmq_mlp_attribute_floats(model) + 2 * (model->classes <= 2 ? 1 : model->classes);
+	return floats * sizeof(float);
+}
+
+void
+mmq_mlp_score_of(const struct mmq_mlp_model *model, const float *z, double *score)
+{
+	const struct mmq_mlp_net *net = &model->net;
+	if (model->classes == 0)
+		score[0] = net->output == MMQ_MLP_LOGISTIC ? 1.0 / (1.0 + exp(-(double)z[0])) : (double)z[0];
+	else if (model->classes == 2)
+		score[0] = net->layer[net->layers - 1].out_count == 1 ? (double)z[0] : (double)z[1] - (double)z[0];
+	else
+		for (size_t k = 0; k < model->classes; k++)
+			score[k] = (double)z[k];
 }
 
 /* Outputs before their activation -> score and probability of one row. */
@@ -41,16 +63,8 @@ write_row(const struct mmq_mlp_model *model, const float *z, size_t row, const s
 	const struct mmq_mlp_net *net = &model->net;
 	size_t width = net->layer[net->layers - 1].out_count, classes = model->classes;
 	double sum = 0.0, top = (double)z[0];
-	if ((out->wanted & MMQ_OUT_SCORE) != 0) {
-		double *score = out->score + row * out->score_cols;
-		if (classes == 0)
-			score[0] = net->output == MMQ_MLP_LOGISTIC ? 1.0 / (1.0 + exp(-(double)z[0])) : (double)z[0];
-		else if (classes == 2)
-			score[0] = width == 1 ? (double)z[0] : (double)z[1] - (double)z[0];
-		else
-			for (size_t k = 0; k < classes; k++)
-				score[k] = (double)z[k];
-	}
+	if ((out->wanted & MMQ_OUT_SCORE) != 0)
+		mmq_mlp_score_of(model, z, out->score + row * out->score_cols);
 	if ((out->wanted & MMQ_OUT_PROBABILITY) == 0 || classes == 0)
 		return;
 	double *p = out->probability + row * classes;
@@ -107,6 +121,10 @@ mmq_mlp_predict(const void *model_p, const struct mmq_batch *x, struct mmq_outpu
 	const struct mmq_mlp_model *model = model_p;
 	const struct mmq_mlp_net *net = &model->net;
 	size_t tile = tile_rows(net), width = net->layer[net->layers - 1].out_count;
+	const struct mmq_dataset data = { .x = *x };
+	const struct mmq_mlp_rows rows = { .data = &data };
+	float *attribute = (float *)scratch + layers_floats(net);
+	double *base = (double *)(attribute + ((out->wanted & MMQ_OUT_CONTRIBUTION) != 0 ? mmq_mlp_attribute_floats(model) : 0));
 	if (mmq_check_batch(x, net->layer[0].in_count, net->tables_count, MMQ_MLP_ACCEPTS, err) == -1)
 		return -1;
 	for (size_t first = 0; first < x->rows; first += tile) {
@@ -114,6 +132,9 @@ mmq_mlp_predict(const void *model_p, const struct mmq_batch *x, struct mmq_outpu
 		const float *z = run_layers(net, x, first, count, scratch);
 		for (size_t i = 0; i < count; i++)
 			write_row(model, z + i * width, first + i, out);
+		for (size_t i = 0; (out->wanted & MMQ_OUT_CONTRIBUTION) != 0 && i < count; i++)
+			mmq_mlp_attribute(model, &rows, first + i, z + i * width, out->contribution + (first + i) * out->score_cols * model->features_count,
+			    out->base != NULL ? out->base : base, attribute);
 	}
 	return 0;
 }

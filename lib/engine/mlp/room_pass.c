@@ -248,10 +248,8 @@ double
 mmq_mlp_room_gradient(struct mmq_mlp_room *room, const struct mmq_mlp_rows *rows, size_t first, size_t count, uint64_t seed, uint64_t step,
     float *gradient, void (*step_with)(void *arg, size_t at, size_t count, bool is_weight), void *arg, double *weight_sum_out)
 {
-	const struct mmq_mlp_net *net = room->net;
-	for (size_t k = 0; k < net->layers && (!room->is_fresh || step_with == NULL); k++)
-		if (net->layer[k].kind <= MMQ_MLP_CONV)
-			mmq_mlp_refresh(net, &net->layer[k], 0, net->layer[k].cols);
+	if (!room->is_fresh || step_with == NULL)
+		mmq_mlp_refresh_all(room->net);
 	room->is_fresh = true;
 	room->is_training = true;
 	room->seed = seed;

@@ -58,14 +58,44 @@ save_tables(const struct mmq_mlp_net *net, struct mmq_part *out)
 	free(sizes);
 }
 
+/* Rows of a tensor that may be missing: then 0. */
+static uint64_t
+count_of(const struct mmq_part *in, const char *name)
+{
+	for (size_t i = 0; i < in->tensors_count; i++)
+		if (strcmp(in->tensors[i].name, name) == 0)
+			return in->tensors[i].shape[0];
+	return 0;
+}
+
+static int
+open_features(struct mmq_mlp_model *model, const struct mmq_part *in, struct mmq_err *err)
+{
+	const struct mmq_tensor *tensor;
+	uint64_t count = count_of(in, "feature_cols"), cols = 0, categories = 0;
+	if (count == 0)
+		return 0;
+	if (mmq_part_get_tensor(in, "feature_cols", MMQ_U32, 1, &count, &tensor, err) == -1)
+		return -1;
+	const uint32_t *widths = tensor->data;
+	for (uint64_t f = 0; f < count; f++) {
+		cols += widths[f];
+		categories += widths[f] == 0;
+	}
+	if (cols != model->net.layer[0].in_count || categories != model->net.tables_count)
+		return mmq_err_set(err, MMQ_DATA_LOSS, "mlp: feature_cols: got %llu columns and %llu categories of %zu and %zu", (unsigned long long)cols,
+		    (unsigned long long)categories, model->net.layer[0].in_count, model->net.tables_count);
+	model->features_count = count;
+	model->feature_cols = mmq_array(count, sizeof(*widths));
+	memcpy(model->feature_cols, widths, count * sizeof(*widths));
+	return 0;
+}
+
 static int
 open_tables(struct mmq_mlp_net *net, const struct mmq_part *in, struct mmq_err *err)
 {
 	const struct mmq_tensor *tensor;
-	uint64_t shape[2] = { 0, 2 }, weights = 0;
-	for (size_t i = 0; i < in->tensors_count; i++)
-		if (strcmp(in->tensors[i].name, "embedding") == 0)
-			shape[0] = in->tensors[i].shape[0];
+	uint64_t shape[2] = { count_of(in, "embedding"), 2 }, weights = 0;
 	if (shape[0] == 0)
 		return 0;
 	if (mmq_part_get_tensor(in, "embedding", MMQ_U32, 2, shape, &tensor, err) == -1)
@@ -111,6 +141,8 @@ mmq_mlp_save(const void *model_p, struct mmq_part *out, struct mmq_err *err)
 	mmq_part_put_bool(out, "converged", model->report.converged);
 	if (model->warning != NULL)
 		mmq_part_put_text(out, "warning", model->warning);
+	if (model->features_count > 0)
+		mmq_part_put_vector(out, "feature_cols", MMQ_U32, model->features_count, model->feature_cols);
 	mmq_part_put_vector(out, "params", MMQ_F32, saved_count(net), saved);
 	free(saved);
 	return 0;
@@ -177,12 +209,15 @@ mmq_mlp_open(void **model_out, const struct mmq_part *in, struct mmq_err *err)
 		goto fail;
 	if (mmq_part_find(in, "warning") != NULL && mmq_part_get_text(in, "warning", &warning, err) == -1)
 		goto fail;
+	if (open_features(model, in, err) == -1)
+		goto fail;
 	model->warning = warning != NULL ? mmq_strdup(warning) : NULL;
 	if (!mmq_mlp_allocate(&model->net)) {
 		mmq_err_set(err, MMQ_RESOURCE_EXHAUSTED, "mlp: no memory for %zu parameters", model->net.params_count);
 		goto fail;
 	}
 	exchange(&model->net, (float *)(uintptr_t)tensor->data, false);
+	mmq_mlp_refresh_all(&model->net);
 	*model_out = model;
 	return 0;
 fail:
