@@ -221,9 +221,10 @@ def test_probability_score_and_prediction_agree(client):
                 assert (score > 0) == (probability[at] > 0.5)
 
 
+@pytest.mark.parametrize("engine", ["linear", "mlp"])
 @pytest.mark.parametrize("data_set", ["iris.csv", "breast_cancer.csv", "diabetes.csv"])
-def test_contributions_add_up_to_the_score(client, data_set):
-    model = model_of(client, "linear", data_set)
+def test_contributions_add_up_to_the_score(client, data_set, engine):
+    model = model_of(client, engine, data_set)
     out = client.predict(model, rows=sets.held_out(data_set)[1], want=["score", "contribution"])
     for score, contribution in zip(out["score"], out["contribution"]):
         many = isinstance(contribution[0], list)
