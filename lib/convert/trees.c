@@ -185,11 +185,16 @@ mmq_import_finish(struct mmq_import *import)
 		.gain = import->gain, .splits = import->splits, .best_iteration = import->trees / import->outputs, .train_loss = NAN,
 		.valid_loss = NAN, .threshold64 = import->keeps_doubles ? import->threshold : NULL };
 	float *threshold = mmq_array((size_t)import->nodes + 1, sizeof(*threshold));
+	uint32_t *feature_of = mmq_array(import->features_count, sizeof(*feature_of));
+	for (size_t f = 0; f < import->features_count; f++)
+		feature_of[import->column[f]] = (uint32_t)f;
+	model.feature_of = feature_of;
 	for (uint32_t k = 0; k < import->nodes; k++)
 		threshold[k] = float_below(import->threshold[k]);
 	model.threshold = threshold;
 	mmq_tree_model_save(&model, &import->part);
 	free(threshold);
+	free(feature_of);
 }
 
 /* Codes that are the values themselves: as many as any set of the feature holds; a larger one is in no set, which is what unseen means too. */

@@ -22,6 +22,21 @@ struct mmq_tree_builder {
 	const double *gain_taken;                 /* importance of the trees of a taken model; borrowed */
 };
 
+/* Dense or sparse columns in the order of their features, then code columns in theirs. */
+static uint32_t *
+map_features(const struct mmq_dataset *data)
+{
+	uint32_t *feature_of = mmq_array(data->x.cols + data->x.codes_cols, sizeof(*feature_of));
+	size_t col = 0, code = data->x.cols;
+	for (size_t f = 0; f < data->features_count; f++) {
+		if (data->features[f].kind == MMQ_CATEGORY)
+			feature_of[code++] = (uint32_t)f;
+		else
+			feature_of[col++] = (uint32_t)f;
+	}
+	return feature_of;
+}
+
 struct mmq_tree_builder *
 mmq_tree_builder_new(const struct mmq_fit *fit, const struct mmq_tree_bins *bins, uint32_t width, uint32_t outputs)
 {
@@ -37,6 +52,7 @@ mmq_tree_builder_new(const struct mmq_fit *fit, const struct mmq_tree_bins *bins
 		.outputs = outputs,
 		.train_loss = NAN,
 		.valid_loss = NAN,
+		.feature_of = map_features(fit->train),
 		.owns = true,
 	};
 	builder->trees_capacity = 64;
@@ -255,7 +271,8 @@ static void
 free_arrays(const struct mmq_tree_model *model)
 {
 	const void *const arrays[] = { model->base, model->tree_start, model->kind, model->threshold, model->threshold64, model->feature, model->first,
-		model->cover, model->set_start, model->set_word, model->values, model->gain, model->splits };
+		model->cover, model->set_start, model->set_word, model->values, model->gain, model->splits,
+		model->feature_of };
 	for (size_t i = 0; i < sizeof(arrays) / sizeof(arrays[0]); i++)
 		free((void *)arrays[i]);
 }
@@ -266,6 +283,7 @@ mmq_tree_builder_destroy(struct mmq_tree_builder **builder_p)
 	struct mmq_tree_builder *builder = *builder_p;
 	if (builder == NULL)
 		return;
+	free((void *)builder->model.feature_of);
 	void *const arrays[] = { builder->tree_start, builder->feature, builder->first, builder->set_start, builder->set_word, builder->kind,
 		builder->threshold, builder->threshold64, builder->cover, builder->node_gain, builder->values, builder->sets_of_tree, builder->values_of_tree };
 	for (size_t i = 0; i < sizeof(arrays) / sizeof(arrays[0]); i++)

@@ -39,6 +39,7 @@ struct mmq_tree_model {
 	const uint32_t *set_start;    /* (sets + 1) into set_word; bit code + 1 of a set, bit 0 = missing */
 	const uint32_t *set_word;
 	const double *values;         /* (value_rows, width) */
+	const uint32_t *feature_of;   /* (cols + codes_cols): feature of each column, for contributions; NULL in older files */
 	const double *gain, *splits;  /* (cols + codes_cols): importance of each column */
 	int64_t best_iteration;       /* rounds kept */
 	double train_loss, valid_loss; /* NaN: not known */
@@ -89,7 +90,8 @@ void mmq_tree_model_destroy(struct mmq_tree_model **model);
 /* walk.c */
 struct mmq_tree_walk *mmq_tree_walk_new(const struct mmq_tree_model *model);
 void mmq_tree_walk_destroy(struct mmq_tree_walk **walk);
-/* exact.c: one row of doubles (cols) and its codes through one tree. */
+/* exact.c: where node k sends a row of doubles (cols) and its codes; and the leaf of one tree that it comes to, as a node of the model. */
+bool mmq_tree_goes_second(const struct mmq_tree_model *model, uint32_t k, const double *row, const int32_t *codes);
 uint32_t mmq_tree_walk_exact(const struct mmq_tree_model *model, uint32_t tree, const double *row, const int32_t *codes);
 /* predict.c */
 size_t mmq_tree_scratch_bytes(const struct mmq_tree_model *model, size_t rows_max, unsigned wanted);

@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "engine/rows.h"
+#include "engine/tree/shap.h"
 #include "engine/tree/walk.h"
 
 enum { LANES = MMQ_WALK_LANES, BLOCK_BYTES = 256 << 10, BLOCK_ROWS_MAX = 256, PIECE_NODES = 24 << 10 };
@@ -22,10 +22,12 @@ block_rows(const struct mmq_tree_model *model, size_t rows_max)
 size_t
 mmq_tree_scratch_bytes(const struct mmq_tree_model *model, size_t rows_max, unsigned wanted)
 {
-	(void)wanted;
 	const struct mmq_tree_walk *walk = model->walk;
 	size_t row_bytes = walk->slots.count * sizeof(float) + model->outputs * sizeof(double);
-	return block_rows(model, rows_max) * row_bytes + (walk->slots.count + LANES) * sizeof(float) + (walk->any_plain ? model->cols * sizeof(double) : 0);
+	size_t bytes = block_rows(model, rows_max) * row_bytes + (walk->slots.count + LANES) * sizeof(float) +
+	    (walk->any_plain ? model->cols * sizeof(double) : 0);
+	size_t explain_bytes = (wanted & MMQ_OUT_CONTRIBUTION) != 0 && walk->shap != NULL ? mmq_tree_shap_scratch_bytes(model, rows_max) : 0;
+	return bytes > explain_bytes ? bytes : explain_bytes;
 }
 
 struct run {
@@ -73,9 +75,7 @@ walk_plain(const struct run *run, size_t row, uint32_t tree)
 	const struct mmq_tree_model *model = run->model;
 	const struct mmq_batch *x = run->x;
 	const int32_t *codes = x->codes_cols > 0 ? x->codes + row * x->codes_cols : NULL;
-	mmq_rows_get_f64(x, row, run->plain);
-	for (uint32_t c = 0; c < model->cols && run->space == MMQ_SPACE_VALUES; c++)
-		run->plain[c] = (double)(float)run->plain[c];
+	mmq_tree_slots_plain_row(model, x, row, run->space, run->plain);
 	return mmq_tree_walk_exact(model, tree, run->plain, codes) - model->tree_start[tree];
 }
 
@@ -188,6 +188,8 @@ void
 mmq_tree_predict(const struct mmq_tree_model *model, const struct mmq_batch *x, struct mmq_outputs *out, void *scratch)
 {
 	const struct mmq_tree_walk *walk = model->walk;
+	if ((out->wanted & MMQ_OUT_CONTRIBUTION) != 0)
+		mmq_tree_explain(model, x, out, scratch);
 	size_t block = block_rows(model, x->rows);
 	struct run run = { .model = model, .x = x, .out = out, .rows = scratch, .space = mmq_tree_slots_space(&walk->slots, x) };
 	run.sums = (double *)(run.rows + block * walk->slots.count);
@@ -195,6 +197,8 @@ mmq_tree_predict(const struct mmq_tree_model *model, const struct mmq_batch *x, 
 	run.single = (float *)(run.plain + (walk->any_plain ? model->cols : 0));
 	run.wants_sums = (out->wanted & (MMQ_OUT_SCORE | MMQ_OUT_PROBABILITY)) != 0;
 	run.wants_leaf = (out->wanted & MMQ_OUT_LEAF) != 0;
+	if (!run.wants_sums && !run.wants_leaf)
+		return;
 	for (run.first = 0; run.first < x->rows; run.first += block) {
 		size_t count = x->rows - run.first < block ? x->rows - run.first : block, grouped = count;
 		if (count % LANES < walk->group_min)

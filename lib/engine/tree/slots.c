@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/rows.h"
 #include "util/mem.h"
 
 enum { SETS_PER_TREE = 24 };   /* more category nodes than that: testing every set costs more than walking past most of them */
@@ -248,4 +249,12 @@ mmq_tree_slots_fill(const struct mmq_tree_slots *slots, const struct mmq_tree_mo
 	}
 	if (slots->sets > 0)
 		fill_sets(slots, model, x->codes + r * x->codes_cols, copies + slots->copies * step, step);
+}
+
+void
+mmq_tree_slots_plain_row(const struct mmq_tree_model *model, const struct mmq_batch *x, size_t r, enum mmq_walk_space space, double *out)
+{
+	mmq_rows_get_f64(x, r, out);
+	for (uint32_t c = 0; c < model->cols && space == MMQ_SPACE_VALUES; c++)
+		out[c] = (double)(float)out[c];
 }

@@ -39,5 +39,7 @@ enum mmq_walk_space mmq_tree_slots_space(const struct mmq_tree_slots *slots, con
 /* Row r of x: slot s goes to out[s * step]. */
 void mmq_tree_slots_fill(const struct mmq_tree_slots *slots, const struct mmq_tree_model *model, const struct mmq_batch *x, size_t r, float *out,
     size_t step);
+/* Row r as doubles (cols) that the plain walk compares as the slots of this space are compared. */
+void mmq_tree_slots_plain_row(const struct mmq_tree_model *model, const struct mmq_batch *x, size_t r, enum mmq_walk_space space, double *out);
 
 #endif

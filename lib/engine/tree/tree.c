@@ -117,7 +117,7 @@ static unsigned
 tree_gives(const void *state)
 {
 	const struct mmq_tree_model *model = state;
-	return MMQ_OUT_SCORE | MMQ_OUT_LEAF | (model->task != MMQ_REGRESSION ? (unsigned)MMQ_OUT_PROBABILITY : 0u);
+	return MMQ_OUT_SCORE | MMQ_OUT_LEAF | (model->walk->shap != NULL ? (unsigned)MMQ_OUT_CONTRIBUTION : 0u) | (model->task != MMQ_REGRESSION ? (unsigned)MMQ_OUT_PROBABILITY : 0u);
 }
 
 static size_t
@@ -130,7 +130,8 @@ static void
 tree_shape(const void *state, struct mmq_state_shape *shape)
 {
 	const struct mmq_tree_model *model = state;
-	*shape = (struct mmq_state_shape){ .cols = model->cols, .codes_cols = model->codes_cols, .classes = model->classes };
+	*shape = (struct mmq_state_shape){ .cols = model->cols, .codes_cols = model->codes_cols, .classes = model->classes,
+		.features = model->walk->shap != NULL ? model->features : 0 };
 }
 
 static int
@@ -138,8 +139,8 @@ tree_predict(const void *state, const struct mmq_batch *x, struct mmq_outputs *o
 {
 	const struct mmq_tree_model *model = state;
 	if ((out->wanted & ~tree_gives(state)) != 0)
-		return mmq_err_set(err, MMQ_FAILED_PRECONDITION, "tree: this model gives score%s and leaf only",
-		    model->task != MMQ_REGRESSION ? ", probability" : "");
+		return mmq_err_set(err, MMQ_FAILED_PRECONDITION, "tree: this model gives score%s%s and leaf only",
+		    model->task != MMQ_REGRESSION ? ", probability" : "", model->walk->shap != NULL ? ", contribution" : "");
 	if (mmq_check_batch(x, model->cols, model->codes_cols, ACCEPTS, err) == -1)
 		return -1;
 	mmq_tree_predict(model, x, out, scratch);
@@ -188,7 +189,7 @@ const struct mmq_engine mmq_engine_tree = {
 	.summary = "Gradient boosted trees, random forest or one decision tree; missing values and categories as they are.",
 	.tasks = TASKS,
 	.accepts = ACCEPTS,
-	.outputs = MMQ_OUT_SCORE | MMQ_OUT_PROBABILITY | MMQ_OUT_LEAF,
+	.outputs = MMQ_OUT_SCORE | MMQ_OUT_PROBABILITY | MMQ_OUT_CONTRIBUTION | MMQ_OUT_LEAF,
 	.can = MMQ_CAN_WEIGHTS | MMQ_CAN_WARM_START,
 	.params = mmq_tree_params,
 	.check = tree_check,
@@ -199,9 +200,9 @@ const struct mmq_engine mmq_engine_tree = {
 	.shape = tree_shape,
 	.leaf_cols = tree_leaf_cols,
 	.gives = tree_gives,
+	.contribution_method = tree_contribution_method,
 	.scratch_bytes = tree_scratch_bytes,
 	.predict = tree_predict,
-	.contribution_method = tree_contribution_method,
 	.describe = tree_describe,
 	.destroy = tree_destroy,
 };

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "engine/tree/shap.h"
 #include "util/mem.h"
 
 enum { RANKS_MAX = 1 << 24 };   /* whole numbers beyond it are not all floats */
@@ -81,6 +82,16 @@ can_pack(struct mmq_tree_walk *walk, const struct mmq_tree_model *model)
 	return walk->shift + bits_for(largest) <= 32;
 }
 
+/* Whether nodes know their share of the training rows; files of other libraries may leave it out. */
+static bool
+has_covers(const struct mmq_tree_model *model)
+{
+	for (uint32_t k = 0; k < model->nodes; k++)
+		if (model->kind[k] != MMQ_NODE_LEAF && model->cover[k] <= 0)
+			return false;
+	return true;
+}
+
 struct mmq_tree_walk *
 mmq_tree_walk_new(const struct mmq_tree_model *model)
 {
@@ -109,6 +120,8 @@ mmq_tree_walk_new(const struct mmq_tree_model *model)
 		pack_nodes(walk, model, MMQ_SPACE_RANKS);
 	mmq_walk_build_masks(walk, model);
 	mmq_walk_choose(walk);
+	/* With a link nothing adds up to the score. */
+	walk->shap = has_covers(model) && model->feature_of != NULL && !model->log_link ? mmq_tree_shap_new(model) : NULL;
 	return walk;
 }
 
@@ -130,6 +143,7 @@ mmq_tree_walk_destroy(struct mmq_tree_walk **walk_p)
 		free(walk->nodes[space]);
 		free(walk->entries[space]);
 	}
+	mmq_tree_shap_destroy(&walk->shap);
 	mmq_tree_slots_fini(&walk->slots);
 	table_fini(&walk->by_node);
 	table_fini(&walk->by_bit);

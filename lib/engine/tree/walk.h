@@ -57,6 +57,7 @@ struct mmq_tree_walk {
 	uint32_t *bits_start;                      /* (trees) into by_bit */
 	struct mmq_leaf_table by_node, by_bit;
 	const struct mmq_walk_way *rows_way, *row_way;
+	struct mmq_tree_shap *shap;                /* NULL: the model does not say what its contributions need */
 	size_t group_min;                          /* so many rows or more are worth a group of 16 */
 };
 
