@@ -39,7 +39,7 @@ struct mmq_tree_model {
 	const uint32_t *set_start;    /* (sets + 1) into set_word; bit code + 1 of a set, bit 0 = missing */
 	const uint32_t *set_word;
 	const double *values;         /* (value_rows, width) */
-	const uint32_t *feature_of;   /* (cols + codes_cols): feature of each column, for contributions; NULL in older files */
+	const uint32_t *feature_of;   /* (cols + codes_cols): feature of each column, for contributions */
 	const double *gain, *splits;  /* (cols + codes_cols): importance of each column */
 	int64_t best_iteration;       /* rounds kept */
 	double train_loss, valid_loss; /* NaN: not known */

@@ -43,8 +43,7 @@ mmq_tree_model_save(const struct mmq_tree_model *model, struct mmq_part *out)
 	mmq_part_put_vector(out, "set_start", MMQ_U32, (uint64_t)model->sets + 1, model->set_start);
 	mmq_part_put_vector(out, "set_word", MMQ_U32, model->set_words, model->set_word != NULL ? model->set_word : &none);
 	mmq_part_put_matrix(out, "values", MMQ_F64, model->value_rows, model->width, model->values);
-	if (model->feature_of != NULL)
-		mmq_part_put_vector(out, "feature_of", MMQ_U32, columns, model->feature_of);
+	mmq_part_put_vector(out, "feature_of", MMQ_U32, columns, model->feature_of);
 	mmq_part_put_vector(out, "gain", MMQ_F64, columns, model->gain);
 	mmq_part_put_vector(out, "splits", MMQ_F64, columns, model->splits);
 	return 0;
@@ -125,8 +124,7 @@ get_arrays(struct mmq_tree_model *model, const struct mmq_part *in, struct mmq_e
 	model->cover = get_vector(in, "cover", MMQ_F32, nodes, NULL, &ok, err);
 	model->set_start = get_vector(in, "set_start", MMQ_U32, UINT64_MAX, &set_starts, &ok, err);
 	model->set_word = get_vector(in, "set_word", MMQ_U32, UINT64_MAX, &model->set_words, &ok, err);
-	if (mmq_part_find_tensor(in, "feature_of") != NULL)
-		model->feature_of = get_vector(in, "feature_of", MMQ_U32, columns, NULL, &ok, err);
+	model->feature_of = get_vector(in, "feature_of", MMQ_U32, columns, NULL, &ok, err);
 	model->gain = get_vector(in, "gain", MMQ_F64, columns, NULL, &ok, err);
 	model->splits = get_vector(in, "splits", MMQ_F64, columns, NULL, &ok, err);
 	if (!ok || mmq_part_get_tensor(in, "values", MMQ_F64, 2, (uint64_t[2]){ UINT64_MAX, model->width }, &values, err) == -1)
@@ -226,7 +224,7 @@ check_trees(const struct mmq_tree_model *model, struct mmq_err *err)
 	for (size_t i = 0; i < (size_t)model->value_rows * model->width; i++)
 		if (!isfinite(model->values[i]))
 			return mmq_err_set(err, MMQ_DATA_LOSS, "tree model: value %zu is not finite", i);
-	for (size_t k = 0; model->feature_of != NULL && k < (size_t)model->cols + model->codes_cols; k++)
+	for (size_t k = 0; k < (size_t)model->cols + model->codes_cols; k++)
 		if (model->feature_of[k] >= model->features)
 			return mmq_err_set(err, MMQ_DATA_LOSS, "tree model: column %zu is of a feature that is out of range", k);
 	for (uint32_t c = 0; c < model->outputs; c++)

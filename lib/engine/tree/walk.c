@@ -121,7 +121,7 @@ mmq_tree_walk_new(const struct mmq_tree_model *model)
 	mmq_walk_build_masks(walk, model);
 	mmq_walk_choose(walk);
 	/* With a link nothing adds up to the score. */
-	walk->shap = has_covers(model) && model->feature_of != NULL && !model->log_link ? mmq_tree_shap_new(model) : NULL;
+	walk->shap = has_covers(model) && !model->log_link ? mmq_tree_shap_new(model) : NULL;
 	return walk;
 }
 
