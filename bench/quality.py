@@ -32,6 +32,7 @@ KINDS = [
     ("svm", {}, ["sklearn SVC rbf", "sklearn SVR rbf, y standardised", "LIBSVM svm-train defaults"]),
     ("mlp", {}, ["sklearn MLPClassifier", "sklearn MLPRegressor"]),
     ("linear", {}, ["sklearn LogisticRegression", "sklearn Ridge"]),
+    ("linear", {"loss": "squared_hinge"}, ["sklearn LinearSVC", "LIBLINEAR train defaults", "sklearn TF-IDF + LinearSVC"]),
 ]
 
 
@@ -66,8 +67,9 @@ def train_request(entry, folder):
         request["split"] = {"kind": "head", "rows": rule["train_rows"]}
     if entry["task"] != "regression":
         request["task"] = "classification"
-    if entry.get("ignore"):
-        request["schema"] = {column: {"kind": "ignore"} for column in entry["ignore"]}
+    request["schema"] = {column: {"kind": "ignore"} for column in entry.get("ignore", [])}
+    if entry["task"] == "text":
+        request["schema"]["text"] = {"kind": "text"}
     return request
 
 
@@ -111,15 +113,15 @@ def main():
     print(f"{'data set':<20} {'engine':<18} {'metric':<9} {'ours':>10} {'peer':>10} {'diff':>9}  within  {'s':>6}  peer")
     outside = 0
     for entry in entries:
-        if entry["task"] == "text" or (only and entry["name"] not in only):
+        if only and entry["name"] not in only:
             continue
         for engine, params, kinds in KINDS:
             name, theirs = find_reference(reference[entry["name"]], kinds)
             if name is None or (engines and engine not in engines):
                 continue
             metric = "rmse" if entry["task"] == "regression" else "accuracy"
-            label = engine + (f" {params['boosting']}" if "boosting" in params else "")
-            by_folds = entry["name"] in peers
+            label = " ".join([engine, *params.values()])
+            by_folds = label in peers.get(entry["name"], {})
             if by_folds:
                 name, theirs = name + ", 5 x 5 folds", {metric: peers[entry["name"]][label]}
             try:

@@ -24,7 +24,7 @@ from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC, SVR
+from sklearn.svm import SVC, SVR, LinearSVC
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 warnings.filterwarnings("ignore")
@@ -58,7 +58,8 @@ def models(regression, seed):
     scaled = lambda model: make_pipeline(StandardScaler(), model)
     return {"tree tree": DecisionTreeClassifier(random_state=seed), "tree rf": RandomForestClassifier(random_state=seed),
             "tree": LGBMClassifier(verbose=-1, random_state=seed, n_jobs=1), "svm": scaled(SVC()),
-            "mlp": scaled(MLPClassifier(random_state=seed, max_iter=200)), "linear": scaled(LogisticRegression(max_iter=2000))}
+            "mlp": scaled(MLPClassifier(random_state=seed, max_iter=200)), "linear": scaled(LogisticRegression(max_iter=2000)),
+            "linear squared_hinge": scaled(LinearSVC(random_state=seed))}
 
 
 def main():
