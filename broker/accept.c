@@ -18,6 +18,8 @@ core_waiter_fill(struct core_waiter *waiter, const struct mmq_core_request *in)
 	waiter->request_is_binary = in->head->request_is_binary;
 	if (waiter->request_size > 0)
 		memcpy(waiter->request, in->head->request.at, waiter->request_size);
+	if (in->head->trace.at != NULL)
+		snprintf(waiter->trace, sizeof waiter->trace, "%.*s", (int)in->head->trace.size, in->head->trace.at);
 	waiter->acceptance = in->head->op == MMQ_OP_TRAIN || !in->head->wait;
 }
 
@@ -62,6 +64,7 @@ core_refuse_to(struct mmq_core *core, const struct core_waiter *to, const char *
 	publish->id = id;
 	publish->id_size = to->id_size;
 	publish->id_is_binary = to->id_is_binary;
+	publish->trace = to->trace[0] == '\0' ? NULL : mmq_arena_strndup(&core->scratch, to->trace, strlen(to->trace));
 	publish->err = kept;
 }
 
@@ -333,6 +336,8 @@ request_make(struct mmq_core *core, const struct mmq_core_request *in, struct co
 		request->id_size = (uint8_t)head->id.size;
 		memcpy(request->id, head->id.at, head->id.size);
 	}
+	if (head->trace.at != NULL)
+		request->trace = mmq_strndup(head->trace.at, head->trace.size);
 	if (head->key.at != NULL)
 		request->key_hash = core_hash(core, 2, head->key.at, head->key.size) | 1;
 	request->arrived_us = core->now_us;

@@ -83,6 +83,7 @@ request_bodies_release(struct core_request *request)
 		if (bodies[i] != NULL)
 			bodies[i]->release(bodies[i]);
 	free(request->why);
+	free(request->trace);
 }
 
 static void
@@ -177,7 +178,8 @@ retired_free(struct mmq_core *core)
 		request->node.next = (struct core_node *)core->free_requests;
 		core->free_requests = request;
 		free(request->why);
-		request->why = NULL;
+		free(request->trace);
+		request->why = request->trace = NULL;
 	}
 }
 

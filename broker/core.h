@@ -160,6 +160,7 @@ enum mmq_action_kind {
 	MMQ_DO_READ,         /* read: submit the batch so far, then this */
 	MMQ_DO_FREE,         /* body: call its release() */
 	MMQ_DO_AUDIT,        /* audit: one line for the log */
+	MMQ_DO_TRACED,       /* traced: a request that carries a trace has ended: one line for the log */
 	MMQ_DO_STOP,         /* the journal broke: what was accepted is safe there, stop the process; message */
 };
 
@@ -186,6 +187,7 @@ struct mmq_core_job {
 	uint32_t attempt, version;
 	uint64_t seq, result_seq;
 	int64_t created_ms, started_ms, ended_ms;
+	const char *trace;                   /* of the request that made it; NULL: none */
 	const struct mmq_body *progress;     /* NULL: none; a msgpack map */
 	const struct mmq_body *result;       /* train: state DONE: the map for `result`; FAILED or CANCELLED: the map for `error`, or NULL: code, message */
 	enum mmq_code code;
@@ -198,6 +200,7 @@ struct mmq_core_answer {
 	const uint8_t *id;
 	size_t id_size;                      /* 0: nil */
 	bool id_is_binary;
+	const char *trace;                   /* of the request; NULL: none. A BODY has it inside */
 	const uint8_t *request;              /* CANCEL: the id that was to be given up */
 	size_t request_size;
 	bool request_is_binary;
@@ -236,12 +239,23 @@ struct mmq_core_publish {
 	const uint8_t *id;
 	size_t id_size;
 	bool id_is_binary;
+	const char *trace;                   /* ANSWER made of err; NULL: none */
 	const struct mmq_body *body;
 	const struct mmq_err *err;
 	const char *event;                   /* "queued", "started", ...; "published", "alias", "deleted", "disabled" */
 	const struct mmq_core_job *job;      /* JOB; MODEL: NULL if no job did it */
 	const char *model, *alias;           /* MODEL; alias NULL: none */
 	uint32_t version, generation;
+};
+
+struct mmq_core_traced {
+	const char *trace, *tenant, *model;
+	const uint8_t *id;
+	size_t id_size;
+	bool id_is_binary;
+	uint8_t op;
+	enum mmq_code code;
+	uint32_t queue_us, service_us, attempt;
 };
 
 struct mmq_core_mark { const char *topic; uint64_t n; };
@@ -264,6 +278,7 @@ struct mmq_core_action {
 		const struct mmq_journal_read *read;
 		struct mmq_body *body;
 		struct { const char *what, *tenant, *text; uint64_t number; } audit; /* tenant may be NULL */
+		struct mmq_core_traced traced;
 		const char *message;
 	};
 };

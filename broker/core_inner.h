@@ -42,13 +42,14 @@ struct core_request {
 	struct core_timer timer;            /* deadline; R_ENDING: the next try of a refused outcome */
 	struct mmq_body *body, *answer, *progress;
 	char *why;                          /* of an end with an error made here */
+	char *trace;                        /* the client's; NULL: none */
 	enum request_state state;
 	uint8_t op, pending;                /* pending: commands and reads under way that name it */
 	bool is_dead, durable, sink, wait, keep, id_is_binary, suspect, alone, late_cancel, strike_due;
 	uint8_t id_size;
 	uint8_t id[MMQ_ID_BYTES_MAX];
 	uint64_t id_hash, route;
-	uint32_t tag, version, attempt, strikes, estimate_us;
+	uint32_t tag, version, attempt, strikes, estimate_us, queue_us, service_us;
 	int64_t arrived_us, deadline_us;
 	uint64_t bytes, key_hash;
 	/* durable */
@@ -151,6 +152,7 @@ struct core_waiter {
 	uint8_t id[MMQ_ID_BYTES_MAX];
 	bool request_is_binary;
 	uint8_t request_size, request[MMQ_ID_BYTES_MAX]; /* cancel: what is to be given up */
+	char trace[MMQ_TRACE_BYTES_MAX + 1];
 };
 
 enum pending_why { P_PUT, P_LEASE, P_GRANT, P_STRIKE, P_OUTCOME, P_PRUNE, P_LANES, P_HEADS, P_BODY, P_EXPIRED, P_JOB, P_CANCEL, P_LIST, P_RESULTS, P_DEAD,

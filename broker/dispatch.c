@@ -82,6 +82,7 @@ item_fill(struct mmq_core *core, struct mmq_core_item *item, struct core_worker 
 	memcpy(item->job, request->job, sizeof item->job);
 	if (request->deadline_us != INT64_MAX)
 		item->ms_left = (request->deadline_us - core->now_us + 999) / US_PER_MS;
+	request->queue_us = item->queue_us;
 	core_observe(&core_metric(core, request)->queue, waited);
 	CORE_COUNT(core, items_of_work);
 }

@@ -117,6 +117,8 @@ core_put(struct mmq_core *core, struct core_request *request)
 	memcpy(row->job, request->job, sizeof row->job);
 	memcpy(row->fingerprint, request->fingerprint, sizeof row->fingerprint);
 	row->key_hash = request->key_hash;
+	if (request->trace != NULL)
+		snprintf(row->trace, sizeof row->trace, "%s", request->trace);
 	row->created_ms = request->created_ms;
 	row->deadline_ms = request->deadline_ms;
 	row->body_size = request->body == NULL ? 0 : request->body->size;
@@ -129,7 +131,8 @@ core_job_of_row(struct mmq_core_job *job, const struct mmq_journal_row *row)
 {
 	*job = (struct mmq_core_job){ .tenant = row->tenant, .model = row->model, .op = row->op, .state = row->state, .attempt = row->attempt,
 		.version = row->result_version, .seq = row->seq, .result_seq = row->result_seq, .created_ms = row->created_ms,
-		.started_ms = row->started_ms, .ended_ms = row->ended_ms, .result = row->answer, .code = row->code, .message = row->message };
+		.started_ms = row->started_ms, .ended_ms = row->ended_ms, .result = row->answer, .code = row->code, .message = row->message,
+		.trace = row->trace[0] == '\0' ? NULL : row->trace };
 	memcpy(job->job, row->job, sizeof job->job);
 }
 

@@ -21,6 +21,7 @@ enum {
 	MMQ_PRUNE_ROWS_MAX = 1000,
 	MMQ_JOURNAL_TEXT = 65,       /* tenant and model: at most 64 bytes and NUL */
 	MMQ_JOURNAL_ID_MAX = 64,
+	MMQ_JOURNAL_TRACE = 129,
 	MMQ_JOURNAL_MESSAGE = 256,
 	MMQ_JOURNAL_TOPIC = 208,     /* "result/" tenant "/" model "/" op */
 };
@@ -76,6 +77,7 @@ struct mmq_journal_row {
 	uint8_t job[16];
 	uint8_t fingerprint[16];
 	uint64_t key_hash;                   /* affinity; 0: none */
+	char trace[MMQ_JOURNAL_TRACE];       /* the client's; "": none */
 	int64_t created_ms;                  /* wall */
 	int64_t deadline_ms;                 /* wall; 0: none */
 	uint64_t body_size, payload_size;

@@ -101,11 +101,13 @@ read_int(struct journal_db *db, const char *pragma, int *value_out)
 	return code;
 }
 
-/* An index that older files lack; it holds dead letters only. */
+/* Files of format 1 lack a column and may lack an index. */
 static int
-index_add(sqlite3 *db)
+migrate(sqlite3 *db)
 {
-	return sqlite3_exec(db, "CREATE INDEX IF NOT EXISTS request_dead ON request (tenant, seq) WHERE state = 3 AND strikes > 0", NULL, NULL, NULL);
+	return sqlite3_exec(db, "BEGIN IMMEDIATE; ALTER TABLE request ADD COLUMN trace NOT NULL DEFAULT '';"
+	    "CREATE INDEX IF NOT EXISTS request_dead ON request (tenant, seq) WHERE state = 3 AND strikes > 0;"
+	    "PRAGMA user_version = 2; COMMIT", NULL, NULL, NULL);
 }
 
 /* Bytes of ended rows as they were counted; a file that was never counted is counted here, once. */
@@ -154,7 +156,7 @@ journal_file_format(struct journal_db *db, const struct mmq_journal_options *opt
 	if (format > JOURNAL_FORMAT)
 		return mmq_err_set(err, MMQ_FAILED_PRECONDITION, "journal '%s' has format %d, this program knows up to %d: use a newer modelmq",
 		    path, format, JOURNAL_FORMAT);
-	if (index_add(db->db) != SQLITE_OK)
+	if (format == 1 && migrate(db->db) != SQLITE_OK)
 		return mmq_err_set(err, MMQ_UNAVAILABLE, "journal '%s': cannot be written: %s", path, sqlite3_errmsg(db->db));
 	return 0;
 }

@@ -8,7 +8,7 @@
 #include "broker/journal.h"
 #include "util/buf.h"
 
-enum { JOURNAL_FORMAT = 1, JOURNAL_APPLICATION = 0x4d4d514a };   /* "MMQJ" */
+enum { JOURNAL_FORMAT = 2, JOURNAL_APPLICATION = 0x4d4d514a };   /* "MMQJ" */
 
 enum journal_statement {
 	JS_PUT, JS_FIND_SEQ, JS_FIND_ID, JS_FIND_JOB, JS_CHANGE, JS_BODY_PUT, JS_BODY_GET, JS_BODY_DELETE, JS_ANSWER_PUT, JS_ANSWER_GET,

@@ -36,6 +36,7 @@ static const struct column columns[] = {
 	COLUMN(strikes, COL_U32, true), COLUMN(lease_epoch, COL_BYTES, true), COLUMN(lease_delivery, COL_U64, true),
 	COLUMN(started_ms, COL_U64, true), COLUMN(ended_ms, COL_U64, true), COLUMN(result_seq, COL_U64, true),
 	COLUMN(message, COL_TEXT, true), COLUMN(topic, COL_TEXT, true),
+	COLUMN(trace, COL_TEXT, false), /* since format 2: the last one, and not part of the checksum where it is empty */
 };
 enum { COLUMNS = sizeof(columns) / sizeof(columns[0]) };
 
@@ -256,6 +257,8 @@ row_sum(const struct mmq_journal_row *row)
 	for (size_t i = 0; i < COLUMNS; i++) {
 		size_t size = 0;
 		const void *bytes = bytes_of(&columns[i], row, &size);
+		if (columns[i].offset == offsetof(struct mmq_journal_row, trace) && size == 0)
+			continue;
 		int64_t number = bytes == NULL ? number_of(&columns[i], row) : (int64_t)size;
 		memcpy(input + used, &number, sizeof(number));
 		used += sizeof(number);

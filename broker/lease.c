@@ -194,7 +194,8 @@ core_on_result(struct mmq_core *core, const struct mmq_core_event *event)
 		return;
 	}
 	cost_learn(request, &event->result.result);
-	core_observe(&core_metric(core, request)->service, event->result.result.service_us);
+	request->service_us = event->result.result.service_us;
+	core_observe(&core_metric(core, request)->service, request->service_us);
 	if (event->result.result.crashes_model)
 		core_version_strike(core, request->lane->tenant->name, request->lane->model, request->version);
 	core_end_with(core, request, &event->result.result, body, event->result.why);

@@ -22,6 +22,7 @@ core_answer_to(struct mmq_core *core, const struct core_waiter *to, enum mmq_ans
 	answer->request = request;
 	answer->request_size = to->request_size;
 	answer->request_is_binary = to->request_is_binary;
+	answer->trace = to->trace[0] == '\0' ? NULL : mmq_arena_strndup(&core->scratch, to->trace, strlen(to->trace));
 	answer->op = to->op;
 	answer->form = form;
 	return answer;
@@ -58,7 +59,7 @@ core_request_job(const struct core_request *request, struct mmq_core_job *job)
 		.attempt = request->attempt, .version = ended ? request->result_version : 0, .seq = request->seq,
 		.result_seq = request->result_seq, .created_ms = request->created_ms, .started_ms = request->started_ms,
 		.ended_ms = ended ? request->ended_ms : 0, .progress = ended ? NULL : request->progress,
-		.result = ended ? request->answer : NULL, .code = ended ? request->code : MMQ_OK, .message = request->why };
+		.result = ended ? request->answer : NULL, .code = ended ? request->code : MMQ_OK, .message = request->why, .trace = request->trace };
 	memcpy(job->job, request->job, sizeof job->job);
 }
 
@@ -129,6 +130,7 @@ core_publish_answer(struct mmq_core *core, struct core_request *request)
 	publish->id_is_binary = request->id_is_binary;
 	publish->body = request->answer;
 	publish->seq = request->result_seq;
+	publish->trace = request->trace;
 	if (request->answer == NULL)
 		publish->err = error_make(core, request->code, request->why, 0);
 }
@@ -182,6 +184,10 @@ count_end(struct mmq_core *core, const struct core_request *request)
 	core->status.counters.store_done += kind == MMQ_WORK_STORE;
 	core->status.counters.expired += request->code == MMQ_DEADLINE_EXCEEDED;
 	core->status.counters.cancelled += request->end_state == MMQ_JOB_CANCELLED;
+	if (request->trace != NULL)
+		core_act(core, MMQ_DO_TRACED)->traced = (struct mmq_core_traced){ request->trace, request->lane->tenant->name, request->lane->model,
+			request->id, request->id_size, request->id_is_binary, request->op, request->code, request->queue_us, request->service_us,
+			request->attempt };
 }
 
 static void
@@ -196,6 +202,7 @@ plain_end(struct mmq_core *core, struct core_request *request)
 		answer->id = request->id;
 		answer->id_size = request->id_size;
 		answer->id_is_binary = request->id_is_binary;
+		answer->trace = request->trace;
 		answer->op = request->op;
 		answer->form = request->answer != NULL ? MMQ_ANSWER_BODY : MMQ_ANSWER_ERROR;
 		answer->body = request->answer;

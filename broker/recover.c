@@ -31,6 +31,7 @@ core_request_of_row(struct mmq_core *core, struct mmq_journal_row *row)
 	request->strikes = row->strikes;
 	request->suspect = row->strikes > 0;
 	request->key_hash = row->key_hash;
+	request->trace = row->trace[0] == '\0' ? NULL : mmq_strdup(row->trace);
 	request->arrived_us = core->now_us - (waited < 0 ? 0 : waited) * US_PER_MS;
 	request->deadline_us = row->deadline_ms == 0 ? INT64_MAX : core->now_us + (row->deadline_ms - core->wall_ms) * US_PER_MS;
 	request->bytes = row->body_size + row->payload_size;

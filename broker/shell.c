@@ -188,6 +188,7 @@ action_do(struct shell *shell, const struct mmq_core_action *action)
 		    action->audit.tenant == NULL ? "-" : action->audit.tenant, (unsigned long long)action->audit.number,
 		    action->audit.text == NULL ? "" : action->audit.text);
 		break;
+	case MMQ_DO_TRACED: mmq_shell_log_traced(&action->traced); break;
 	case MMQ_DO_STOP:
 		mmq_err_set(&shell->why, MMQ_UNAVAILABLE, "journal: %s", action->message == NULL ? "broken" : action->message);
 		shell->stopping = shell->failed = true;

@@ -111,7 +111,8 @@ void mmq_shell_metrics_give(struct shell *shell);
 /* shell_answer.c, shell_publish.c, shell_status.c */
 void mmq_shell_answer(struct shell *shell, const struct mmq_core_answer *answer);
 void mmq_shell_refuse(struct shell *shell, struct route *route, bool envelope, const struct mmq_head *head, const struct mmq_err *err);
-struct mmq_head mmq_shell_head(const uint8_t *id, size_t size, bool is_binary);       /* a head that holds nothing but an id */
+struct mmq_head mmq_shell_head(const uint8_t *id, size_t size, bool is_binary, const char *trace); /* a head that holds nothing else; trace may be NULL */
+void mmq_shell_log_traced(const struct mmq_core_traced *traced);
 unsigned mmq_shell_put_job(struct mmq_buf *out, const struct mmq_core_job *job);      /* keys and values; returns how many pairs */
 void mmq_shell_publish(struct shell *shell, const struct mmq_core_publish *publish);
 void mmq_shell_mark(struct shell *shell, const char *tenant, const struct mmq_core_mark *marks, size_t count);

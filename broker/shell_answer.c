@@ -6,13 +6,17 @@
 #include "mpack/writer.h"
 
 struct mmq_head
-mmq_shell_head(const uint8_t *id, size_t size, bool is_binary)
+mmq_shell_head(const uint8_t *id, size_t size, bool is_binary, const char *trace)
 {
 	struct mmq_head head = { .op = MMQ_OP_NONE, .id_is_binary = is_binary };
 
 	if (size > 0) {
 		head.id.at = (const char *)id;
 		head.id.size = (uint32_t)size;
+	}
+	if (trace != NULL) {
+		head.trace.at = trace;
+		head.trace.size = (uint32_t)strlen(trace);
 	}
 	return head;
 }
@@ -113,7 +117,7 @@ put_results(struct shell *shell, struct mmq_buf *out, const struct mmq_head *hea
 	mmq_put_array(out, page->count);
 	for (uint32_t i = 0; i < page->count; i++) {
 		const struct mmq_journal_row *row = &page->rows[i];
-		const struct mmq_head own = mmq_shell_head(row->id, row->id_size, row->id_is_binary);
+		const struct mmq_head own = mmq_shell_head(row->id, row->id_size, row->id_is_binary, row->trace[0] == '\0' ? NULL : row->trace);
 
 		mmq_put_map(out, 3);
 		put_text(out, "topic", row->topic);
@@ -173,7 +177,7 @@ put_form(struct shell *shell, struct mmq_buf *out, const struct mmq_head *head, 
 		break;
 	case MMQ_ANSWER_JOB:
 		place = mmq_reply_begin_open(out, head);
-		mmq_put_map_end(out, place, MMQ_REPLY_PAIRS + mmq_shell_put_job(out, answer->job));
+		mmq_put_map_end(out, place, mmq_reply_pairs(head) + mmq_shell_put_job(out, answer->job));
 		break;
 	case MMQ_ANSWER_DROPPED:
 		mmq_reply_begin(out, head, 2);
@@ -184,7 +188,7 @@ put_form(struct shell *shell, struct mmq_buf *out, const struct mmq_head *head, 
 		put_jobs(out, head, answer->page);
 		break;
 	case MMQ_ANSWER_CANCEL:
-		request = mmq_shell_head(answer->request, answer->request_size, answer->request_is_binary);
+		request = mmq_shell_head(answer->request, answer->request_size, answer->request_is_binary, NULL);
 		mmq_reply_begin(out, head, 2);
 		mmq_put_str(out, "request");
 		mmq_head_put_id(out, &request);
@@ -235,7 +239,7 @@ void
 mmq_shell_answer(struct shell *shell, const struct mmq_core_answer *answer)
 {
 	struct route *route = mmq_routes_find(&shell->clients, answer->route);
-	struct mmq_head head = mmq_shell_head(answer->id, answer->id_size, answer->id_is_binary);
+	struct mmq_head head = mmq_shell_head(answer->id, answer->id_size, answer->id_is_binary, answer->trace);
 	struct mmq_err err;
 	zmq_msg_t frame;
 
@@ -257,4 +261,27 @@ mmq_shell_answer(struct shell *shell, const struct mmq_core_answer *answer)
 	if (route->holds > 0)
 		route->holds--;
 	mmq_routes_release(&shell->clients, route);
+}
+
+/* What a client wrote may be anything: only what looks like a traceparent gets into the log. Its last digit says whether the
+ * client records this request: others are told only when asked for (W3C Trace Context, section 3.2.2.5). */
+void
+mmq_shell_log_traced(const struct mmq_core_traced *traced)
+{
+	size_t size = strlen(traced->trace);
+	bool is_sampled = size > 0 && strchr("13579bdf", traced->trace[size - 1]) != NULL;
+	char id[2 * MMQ_ID_BYTES_MAX + 1] = "";
+
+	if (!mmq_trace_is_plain(traced->trace, size))
+		return;
+	for (size_t i = 0; i < traced->id_size; i++) {
+		bool is_plain = !traced->id_is_binary && traced->id[i] > ' ' && traced->id[i] < 0x7f && traced->id[i] != '"';
+		if (traced->id_is_binary)
+			snprintf(id + 2 * i, 3, "%02x", traced->id[i]);
+		else
+			id[i] = is_plain ? (char)traced->id[i] : '_';
+	}
+	mmq_log(is_sampled ? MMQ_LOG_INFO : MMQ_LOG_DEBUG, "ended", "trace=%s id=%s op=%s tenant=%s model=%s code=%s attempt=%u queue_us=%u service_us=%u",
+	    traced->trace, id, mmq_op_name((enum mmq_op)traced->op), traced->tenant, traced->model, mmq_code_name(traced->code), traced->attempt,
+	    traced->queue_us, traced->service_us);
 }

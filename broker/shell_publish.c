@@ -30,7 +30,7 @@ put_text(struct mmq_buf *out, const char *key, const char *text)
 static void
 put_answer(struct shell *shell, struct mmq_buf *out, const struct mmq_core_publish *publish, bool reference)
 {
-	const struct mmq_head head = mmq_shell_head(publish->id, publish->id_size, publish->id_is_binary);
+	const struct mmq_head head = mmq_shell_head(publish->id, publish->id_size, publish->id_is_binary, publish->trace);
 	struct mmq_buf extra, answer;
 	unsigned pairs;
 
@@ -74,6 +74,8 @@ put_event(struct shell *shell, struct mmq_buf *out, const struct mmq_core_publis
 			pairs++;
 		}
 		pairs += mmq_shell_put_job(out, &shown);
+		if (shown.trace != NULL && ++pairs)
+			put_text(out, "trace", shown.trace);
 	} else {
 		put_text(out, "model", publish->model);
 		pairs++;

@@ -250,11 +250,15 @@ void
 mmq_request_refuse(struct mmq_request *request, struct mmq_worker *worker, const struct mmq_err *err, bool crashes_model)
 {
 	struct mmq_err ignored;
+	struct mmq_buf plain;
 
 	/* Refused before it was read, e.g. its model is missing: the id is wanted all the same. */
 	if (!request->is_read)
 		(void)mmq_peek(&request->head, request->item->body, request->item->body_bytes, request->item->payload != NULL ? 2 : 1, &ignored);
+	mmq_buf_init(&plain, 1 << 16);
+	mmq_reply_error(&plain, &request->head, err);
 	mmq_buf_reset(&request->answer);
-	mmq_reply_error(&request->answer, &request->head, err);
+	mmq_reply_timed(&request->answer, &plain, request->item->queue_us + (mmq_clock_mono_us() - request->item->arrived_us) - request->service_us, request->service_us);
+	mmq_buf_fini(&plain);
 	send(request, worker, err->code, 0, crashes_model);
 }

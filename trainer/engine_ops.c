@@ -126,7 +126,7 @@ mmq_engine_get_reply(struct mmq_buf *out, const struct mmq_head *head, const str
 		return mmq_err_value(err, MMQ_NOT_FOUND, "engine", "one that engine.list shows", "'%s'", text);
 
 	size_t place = mmq_reply_begin_open(out, head);
-	struct mmq_map map = { .buf = out, .place = place, .pairs = MMQ_REPLY_PAIRS };
+	struct mmq_map map = { .buf = out, .place = place, .pairs = mmq_reply_pairs(head) };
 	put_engine(&map, engine);
 	size_t list = mmq_put_array_begin(mmq_map_key(&map, "params"));
 	for (const struct mmq_param *param = engine->params; param->name != NULL; param++, params++)

@@ -9,6 +9,7 @@
 #include "mpack/map.h"
 #include "trainer/store_reply.h"
 #include "trainer/trainer.h"
+#include "util/clock.h"
 #include "util/mem.h"
 #include "wire/reply.h"
 #include "wire/want.h"
@@ -38,8 +39,13 @@ answer(struct mmq_trainer *self, struct mmq_work_item *item, struct mmq_buf *out
 		mmq_buf_reset(out);
 		mmq_reply_error(out, head, err);
 	}
-	const struct mmq_work_result result = { .code = err->code };
-	mmq_worker_answer(self->worker, &item, &result, out->bytes, out->size);
+	int64_t took_us = mmq_clock_mono_us() - item->arrived_us;
+	const struct mmq_work_result result = { .code = err->code, .service_us = took_us > UINT32_MAX ? UINT32_MAX : (uint32_t)took_us };
+	struct mmq_buf timed;
+	mmq_buf_init(&timed, ANSWER_BYTES_MAX + 64);
+	mmq_reply_timed(&timed, out, item->queue_us, took_us);
+	mmq_worker_answer(self->worker, &item, &result, timed.bytes, timed.size);
+	mmq_buf_fini(&timed);
 }
 
 static int
@@ -169,7 +175,7 @@ alias_set(struct mmq_trainer *self, const struct mmq_alias_op *op, uint32_t gene
 		.version = op->fields.remove ? 0 : (uint32_t)op->head.version, .by = by, .expect = op->fields.expect, .generation = generation };
 	if (mmq_store_set_alias(self->store, &change, err) == -1)
 		goto done;
-	struct mmq_map map = { .buf = out, .place = mmq_reply_begin_open(out, &op->head), .pairs = MMQ_REPLY_PAIRS };
+	struct mmq_map map = { .buf = out, .place = mmq_reply_begin_open(out, &op->head), .pairs = mmq_reply_pairs(&op->head) };
 	mmq_map_text(&map, "model", op->item->model);
 	mmq_map_text(&map, "alias", op->fields.alias);
 	if (!op->fields.remove)

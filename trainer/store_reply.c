@@ -143,7 +143,7 @@ mmq_model_list_reply(struct mmq_buf *out, struct mmq_store *store, const char *t
 	}
 	if (names.count > 0)
 		qsort(names.items, names.count, sizeof(*names.items), by_name);
-	struct mmq_map map = { .buf = out, .place = mmq_reply_begin_open(out, head), .pairs = MMQ_REPLY_PAIRS };
+	struct mmq_map map = { .buf = out, .place = mmq_reply_begin_open(out, head), .pairs = mmq_reply_pairs(head) };
 	size_t place = mmq_put_array_begin(mmq_map_key(&map, "models"));
 	for (; i < names.count && listed < limit; i++) {
 		struct entry entry;
@@ -308,7 +308,7 @@ put_model(struct mmq_buf *out, struct mmq_store *store, const struct mmq_work_it
 
 	if (card == NULL)
 		return err->code == MMQ_NOT_FOUND ? mmq_err_value(err, MMQ_NOT_FOUND, "version", "a version of the model", "%u", version) : -1;
-	struct mmq_map map = { .buf = out, .place = mmq_reply_begin_open(out, head), .pairs = MMQ_REPLY_PAIRS };
+	struct mmq_map map = { .buf = out, .place = mmq_reply_begin_open(out, head), .pairs = mmq_reply_pairs(head) };
 	mmq_map_text(&map, "model", item->model);
 	mmq_map_int(&map, "version", version);
 	mmq_map_int(&map, "latest", entry->versions[entry->count - 1]);

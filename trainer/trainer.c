@@ -9,6 +9,7 @@
 
 #include "util/clock.h"
 #include "util/mem.h"
+#include "wire/peek.h"
 
 enum { CLEAN_EVERY_MS = 60000, DELETE_GRACE_MS = 60000, TURN_MS = 1000 };
 
@@ -70,7 +71,12 @@ mmq_trainer_job(struct mmq_trainer *self, struct mmq_work_item *item)
 		.threads_max = self->threads > 0 ? (unsigned)self->threads : (unsigned)sysconf(_SC_NPROCESSORS_ONLN),
 		.memory_bytes_max = (size_t)self->memory_bytes, .niceness = (int)self->niceness, .checkpoint_ms = self->checkpoint_ms, .wake_fd = self->wake_fd };
 
-	mmq_log(MMQ_LOG_INFO, "job", "op=%s job=%s tenant=%s model=%s attempt=%u state=started", item->op, item->job, item->tenant, item->model, item->attempt);
+	struct mmq_head head;
+	struct mmq_err ignored;
+	bool has_trace = mmq_peek(&head, item->body, item->body_bytes, item->payload == NULL ? 1 : 2, &ignored) == 0 && head.trace.at != NULL &&
+	    mmq_trace_is_plain(head.trace.at, head.trace.size);
+	mmq_log(MMQ_LOG_INFO, "job", "op=%s job=%s tenant=%s model=%s attempt=%u state=started%s%.*s", item->op, item->job, item->tenant, item->model,
+	    item->attempt, has_trace ? " trace=" : "", has_trace ? (int)head.trace.size : 0, has_trace ? head.trace.at : "");
 	return mmq_job_start(item, &how);
 }
 

@@ -51,6 +51,15 @@ mmq_op_is_journalled(enum mmq_op op)
 }
 
 bool
+mmq_trace_is_plain(const char *trace, size_t size)
+{
+	for (size_t i = 0; i < size; i++)
+		if (memchr("0123456789abcdef-", trace[i], 17) == NULL)
+			return false;
+	return size > 0;
+}
+
+bool
 mmq_job_id_is_valid(const char *text, size_t size)
 {
 	if (size != MMQ_JOB_ID_CHARS)

@@ -108,6 +108,9 @@ void mmq_fingerprint(uint8_t hash_out[MMQ_FINGERPRINT_BYTES], const uint8_t key[
 /* `id` as it came (string, bin or nil), for an answer. */
 void mmq_head_put_id(struct mmq_buf *out, const struct mmq_head *head);
 
+/* Hexadecimal digits and dashes, as in a W3C traceparent: what may stand in a log without quotes. */
+bool mmq_trace_is_plain(const char *trace, size_t size);
+
 bool mmq_job_id_is_valid(const char *text, size_t size);
 void mmq_job_id_format(const uint8_t bytes[16], char text_out[MMQ_JOB_ID_CHARS + 1]);
 

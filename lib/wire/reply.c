@@ -7,6 +7,18 @@
 #include "mpack/writer.h"
 #include "wire/want.h"
 
+static bool
+has_trace(const struct mmq_head *head)
+{
+	return head != NULL && head->trace.at != NULL;
+}
+
+uint32_t
+mmq_reply_pairs(const struct mmq_head *head)
+{
+	return MMQ_REPLY_PAIRS + has_trace(head);
+}
+
 static void
 put_first(struct mmq_buf *out, const struct mmq_head *head, bool ok)
 {
@@ -17,6 +29,10 @@ put_first(struct mmq_buf *out, const struct mmq_head *head, bool ok)
 		mmq_head_put_id(out, head);
 	else
 		mmq_put_nil(out);
+	if (has_trace(head)) {
+		mmq_put_str(out, "trace");
+		mmq_put_strn(out, head->trace.at, head->trace.size);
+	}
 	mmq_put_str(out, "ok");
 	mmq_put_bool(out, ok);
 }
@@ -24,7 +40,7 @@ put_first(struct mmq_buf *out, const struct mmq_head *head, bool ok)
 void
 mmq_reply_begin(struct mmq_buf *out, const struct mmq_head *head, size_t pairs)
 {
-	mmq_put_map(out, MMQ_REPLY_PAIRS + pairs);
+	mmq_put_map(out, mmq_reply_pairs(head) + pairs);
 	put_first(out, head, true);
 }
 
@@ -77,10 +93,24 @@ mmq_reply_put_error(struct mmq_buf *out, const struct mmq_err *err)
 void
 mmq_reply_error(struct mmq_buf *out, const struct mmq_head *head, const struct mmq_err *err)
 {
-	mmq_put_map(out, MMQ_REPLY_PAIRS + 1);
+	mmq_put_map(out, mmq_reply_pairs(head) + 1);
 	put_first(out, head, false);
 	mmq_put_str(out, "error");
 	mmq_reply_put_error(out, err);
+}
+
+void
+mmq_reply_timed(struct mmq_buf *out, const struct mmq_buf *answer, int64_t queue_us, int64_t service_us)
+{
+	struct mmq_buf times;
+
+	mmq_buf_init(&times, 64);
+	mmq_put_str(&times, "queue_us");
+	mmq_put_int(&times, queue_us < 0 ? 0 : queue_us);
+	mmq_put_str(&times, "service_us");
+	mmq_put_int(&times, service_us < 0 ? 0 : service_us);
+	mmq_reply_splice(out, &times, 2, answer->bytes, answer->size, NULL);
+	mmq_buf_fini(&times);
 }
 
 int

@@ -17,12 +17,15 @@
 
 /* {v, id, ok: true, ...}: begin announces `pairs` more pairs, which the caller puts. */
 void mmq_reply_begin(struct mmq_buf *out, const struct mmq_head *head, size_t pairs);
-/* The same when the number of pairs is known only at the end: returns the place for mmq_put_map_end(out, place, MMQ_REPLY_PAIRS + pairs). */
+/* The same when the number of pairs is known only at the end: returns the place for mmq_put_map_end(out, place, mmq_reply_pairs(head) + pairs). */
 size_t mmq_reply_begin_open(struct mmq_buf *out, const struct mmq_head *head);
+uint32_t mmq_reply_pairs(const struct mmq_head *head);  /* v, id, ok, and the request's trace if it has one */
 enum { MMQ_REPLY_PAIRS = 3 };
 
 /* {v, id, ok: false, error: {...}}. head may be NULL (id nil). */
 void mmq_reply_error(struct mmq_buf *out, const struct mmq_head *head, const struct mmq_err *err);
+/* A whole answer with the time it waited and the time its making took in front of its own pairs. */
+void mmq_reply_timed(struct mmq_buf *out, const struct mmq_buf *answer, int64_t queue_us, int64_t service_us);
 /* The error object alone: {code, message, field?, got?, want?, retryable, retry_after_ms?}. */
 void mmq_reply_put_error(struct mmq_buf *out, const struct mmq_err *err);
 

@@ -279,7 +279,7 @@ void
 mmq_reply_predict(struct mmq_buf *out, const struct mmq_head *head, const struct mmq_predict_reply *reply)
 {
 	size_t place = mmq_reply_begin_open(out, head);
-	uint32_t pairs = MMQ_REPLY_PAIRS;
+	uint32_t pairs = mmq_reply_pairs(head);
 
 	put_heading(out, reply, &pairs);
 	mmq_put_str(out, "outputs");

@@ -432,6 +432,38 @@ change_pragma(const char *path, const char *sql)
 	sqlite3_close(db);
 }
 
+/* A file as format 1 made it: without the column for traces, its row sums and its count of kept bytes. */
+static void
+test_a_file_of_format_1_is_brought_up_to_date(void **state)
+{
+	(void)state;
+	struct journal_test *test = journal_test_open(&mmq_journal_sqlite, NULL);
+	char folder[64];
+	struct mmq_journal_command put = journal_test_put(1, "an old body");
+	uint64_t seq = journal_test_do(test, &put).seq;
+	struct mmq_journal_command end = journal_test_outcome(seq, "an old answer");
+
+	journal_test_do_all(test, &end, 1);
+	snprintf(folder, sizeof(folder), "%s", test->folder);
+	char path[96];
+	snprintf(path, sizeof(path), "%s", test->path);
+	journal_test_close(test, false);
+	change_pragma(path, "ALTER TABLE request DROP COLUMN trace; DROP INDEX request_dead; DELETE FROM setting WHERE key = 'kept'; PRAGMA user_version = 1");
+	test = journal_test_open(&mmq_journal_sqlite, folder);
+	put = journal_test_put(2, "a new body");
+	snprintf(put.row.trace, sizeof(put.row.trace), "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
+	uint64_t traced = journal_test_do(test, &put).seq;
+	struct mmq_journal_event event = journal_test_read(test, &(struct mmq_journal_read){ .query = MMQ_READ_BODY, .row.seq = traced });
+	assert_string_equal(event.page->rows[0].trace, put.row.trace);
+	test->ops->release(&event);
+	event = journal_test_read(test, &(struct mmq_journal_read){ .query = MMQ_READ_BODY, .row.seq = seq });
+	assert_true(event.page->count == 1 && event.page->status == MMQ_JOURNAL_OK && event.page->rows[0].trace[0] == '\0');
+	test->ops->release(&event);
+	struct mmq_journal_command prune = { .verb = MMQ_PRUNE, .number = 10, .bytes_max = MMQ_KEPT_ROW_BYTES + 12 };
+	assert_int_equal(journal_test_do(test, &prune).number, 1);   /* the answer of 13 bytes was counted at the opening */
+	journal_test_close(test, true);
+}
+
 static void
 test_what_cannot_be_opened_says_why(void **state)
 {
@@ -442,9 +474,9 @@ test_what_cannot_be_opened_says_why(void **state)
 	snprintf(path, sizeof(path), "%s", test->path);
 	expect_refusal(path, MMQ_UNAVAILABLE, "in use");
 	test->ops->close(&test->journal);
-	change_pragma(path, "PRAGMA user_version = 2");
+	change_pragma(path, "PRAGMA user_version = 3");
 	expect_refusal(path, MMQ_FAILED_PRECONDITION, "newer");
-	change_pragma(path, "PRAGMA user_version = 1; PRAGMA application_id = 7");
+	change_pragma(path, "PRAGMA user_version = 2; PRAGMA application_id = 7");
 	expect_refusal(path, MMQ_FAILED_PRECONDITION, "another program");
 	write_file(path, (const uint8_t *)"this is no database at all, and long enough to be looked at as one by SQLite's header check.....", 96);
 	struct mmq_journal_options options = { .path = path };
@@ -468,6 +500,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_no_space_refuses_puts_and_keeps_outcomes, faults_setup, faults_teardown),
 		cmocka_unit_test(test_below_the_watermark_puts_are_refused),
 		cmocka_unit_test_setup_teardown(test_an_io_error_breaks_the_journal_until_a_restart, faults_setup, faults_teardown),
+		cmocka_unit_test(test_a_file_of_format_1_is_brought_up_to_date),
 		cmocka_unit_test(test_what_cannot_be_opened_says_why),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
