@@ -343,6 +343,8 @@ core_resolve(struct mmq_core *core, const char *tenant, const struct mmq_head *h
 	}
 	model = core_model_find(core, tenant, head->model.at, head->model.size);
 	if (model == NULL)
+		core_foreign_model(core, tenant, head->model.at, head->model.size);
+	if (model == NULL)
 		return mmq_err_value(err, MMQ_NOT_FOUND, "model", "the name of a model in the store", "%.*s", name_size, head->model.at);
 	if (head->version > 0) {
 		if (head->version > UINT32_MAX || !has_version(model, (uint32_t)head->version))

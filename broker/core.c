@@ -442,6 +442,7 @@ mmq_core_event(struct mmq_core *core, const struct mmq_core_event *event)
 	case MMQ_ON_GRANT: core_on_grant(core, event); break;
 	case MMQ_ON_LOADED: core_on_loaded(core, event); break;
 	case MMQ_ON_JOURNAL: core_on_journal(core, event->journal); break;
+	case MMQ_ON_SUBSCRIBE: core_foreign_topic(core, event->subscribe.tenant, event->subscribe.topic, event->subscribe.size); break;
 	case MMQ_ON_LIMITS:
 		core->limits = event->limits;
 		mmq_core_limits_default(&core->limits);

@@ -87,6 +87,7 @@ enum mmq_event_kind {
 	MMQ_ON_LOADED,        /* tenant, model, version, code */
 	MMQ_ON_UNSENT,        /* a MMQ_DO_WORK could not be sent: leases, never seen by the worker. After EHOSTUNREACH, GONE follows */
 	MMQ_ON_JOURNAL,       /* journal: a completion or page; its bodies are taken by setting pointers to NULL. The shell releases the rest */
+	MMQ_ON_SUBSCRIBE,     /* subscribe: a subscription that was refused, for it names no topic of its tenant */
 	MMQ_ON_LIMITS,        /* limits: new ones */
 	MMQ_ON_DRAIN,         /* take no more requests; go on until mmq_core_is_drained() */
 };
@@ -136,6 +137,7 @@ struct mmq_core_event {
 		struct { struct mmq_lease lease; uint64_t checkpoint; struct mmq_body *body; } progress;
 		struct { struct mmq_lease lease; enum mmq_grant_kind what; uint32_t above; } grant;
 		struct { const char *tenant, *model; uint32_t version; enum mmq_code code; } loaded;
+		struct { const char *tenant, *topic; size_t size; } subscribe;
 		struct mmq_journal_event *journal;
 		struct mmq_core_limits limits;
 	};
@@ -301,7 +303,7 @@ void mmq_core_limits_default(struct mmq_core_limits *limits);            /* fill
 #define MMQ_CORE_COUNTERS(X)                                                                                             \
 	X(requests) X(answered) X(refused) X(exhausted) X(predict_done) X(train_done) X(store_done) X(expired) X(cancelled)    \
 	X(redelivered) X(suspects) X(strikes) X(dead_letters) X(late_results) X(leases_lost) X(workers_lost) X(adopted)        \
-	X(journal_puts) X(journal_full) X(grants) X(published) X(unpublished) X(frames_of_work) X(items_of_work) X(versions_disabled)
+	X(journal_puts) X(journal_full) X(grants) X(published) X(unpublished) X(frames_of_work) X(items_of_work) X(versions_disabled) X(foreign)
 
 struct mmq_core_worker_status {
 	enum mmq_worker_kind kind;

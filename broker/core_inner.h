@@ -174,6 +174,7 @@ struct core_pending {
 	struct core_waiter *waiter;
 	struct core_again *again;
 	struct mmq_lease lease;
+	const struct core_tenant *asker;    /* of a job by its id */
 	int64_t since_us;
 	uint8_t what;
 };
@@ -249,6 +250,7 @@ struct mmq_core {
 	uint32_t requests, plain, alone_leased, big_leased, disabled_count;
 	struct core_budget priorities[10];  /* by priority */
 	int64_t crashed_us[3];              /* when workers crashed last, newest first */
+	int64_t foreign_us;                 /* when somebody was last looked at for naming what is another tenant's */
 	uint64_t waiting, leased, durable, bytes;
 	double drained_per_s;
 	uint64_t drained_count;
@@ -404,6 +406,11 @@ bool core_version_is_disabled(const struct mmq_core *core, const char *tenant, c
 void core_observe(struct mmq_core_histogram *histogram, int64_t us);
 struct mmq_core_metric *core_metric(struct mmq_core *core, const struct core_request *request);
 void core_metrics_fini(struct mmq_core *core);
+
+/* foreign.c */
+void core_foreign_job(struct mmq_core *core, const char *tenant, const uint8_t job[16]);
+void core_foreign_model(struct mmq_core *core, const char *tenant, const char *name, size_t size);   /* the tenant has no such model */
+void core_foreign_topic(struct mmq_core *core, const char *tenant, const char *prefix, size_t size);
 
 /* crashes.c */
 void core_crash_count(struct mmq_core *core, const struct core_worker *worker);

@@ -112,9 +112,12 @@ job_op(struct mmq_core *core, const struct mmq_core_request *in)
 			core_waiter_put(core, waiter);
 		return;
 	}
+	if (request != NULL)
+		core_foreign_job(core, in->tenant, job);
 	waiter->timer.due = wait_until(core, in->head);
 	read = core_read(core, MMQ_READ_FIND, P_JOB, &pending);
 	pending->waiter = waiter;
+	pending->asker = core_tenant_get(core, in->tenant);
 	snprintf(read->row.tenant, sizeof read->row.tenant, "%s", in->tenant);
 	memcpy(read->row.job, job, sizeof job);
 	read->job_is_set = read->with_answer = true;
@@ -209,6 +212,8 @@ results(struct mmq_core *core, const struct mmq_core_request *in)
 	read->bytes_max = 1u << 20;
 	if (query == NULL)
 		return;
+	if (query->prefix != NULL)
+		core_foreign_topic(core, in->tenant, query->prefix, query->prefix_size);
 	if (query->prefix != NULL)
 		snprintf(read->prefix, sizeof read->prefix, "%.*s", (int)query->prefix_size, query->prefix);
 	read->after = query->since;
@@ -351,6 +356,8 @@ job_found(struct mmq_core *core, struct core_pending *pending, struct mmq_journa
 	struct core_request *request = row == NULL ? NULL : core_find_job(core, row->job);
 
 	if (row == NULL) {
+		if (page->is_foreign && pending->asker != NULL)
+			core_foreign_job(core, pending->asker->name, waiter->job);
 		if (waiter->op == MMQ_OP_CANCEL)
 			core_answer_to(core, waiter, MMQ_ANSWER_CANCEL)->text = "unknown";
 		else

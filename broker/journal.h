@@ -142,7 +142,7 @@ struct mmq_journal_page {
 	struct mmq_journal_row *rows;
 	uint32_t *numbers;                   /* LANES: requests per lane; else NULL */
 	uint32_t count;
-	bool more;                           /* the limit cut it */
+	bool more, is_foreign;               /* the limit cut it. FIND by job: none of this tenant, but another has it */
 	uint64_t oldest;                     /* RESULTS: the smallest result_seq kept; 0: none */
 	int64_t next_ms;                     /* EXPIRED */
 };

@@ -235,6 +235,9 @@ memory_read(struct mmq_journal *journal, const struct mmq_journal_read *read)
 			page->rows[page->count++] = memory_copy_row(row, is_body, read->with_answer && !is_body);
 		} else if (is_body) {
 			page->status = MMQ_JOURNAL_MISSING;
+		} else if (read->job_is_set) {
+			for (size_t i = 0; i < journal->rows_count; i++)
+				page->is_foreign |= memcmp(journal->rows[i]->job, read->row.job, sizeof(read->row.job)) == 0;
 		}
 	} else {
 		read_rows(journal, read, limit, page);

@@ -148,8 +148,15 @@ journal_find(struct journal_db *db, const struct mmq_journal_row *like, bool by_
 static void
 query_find(struct journal_db *db, const struct mmq_journal_read *read, struct mmq_journal_page *page)
 {
+	sqlite3_stmt *statement;
+
 	page_status(page, journal_find(db, &read->row, read->job_is_set, read->with_answer, &page->rows));
 	page->count = page->rows != NULL;
+	if (page->count > 0 || !read->job_is_set || page->status != MMQ_JOURNAL_OK || journal_statement(db, JS_HAS_JOB, &statement) != SQLITE_OK)
+		return;
+	sqlite3_bind_blob(statement, 1, read->row.job, sizeof(read->row.job), SQLITE_TRANSIENT);
+	page->is_foreign = sqlite3_step(statement) == SQLITE_ROW;
+	sqlite3_reset(statement);
 }
 
 static void

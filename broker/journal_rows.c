@@ -63,6 +63,7 @@ static const char *const statements[JOURNAL_STATEMENTS] = {
 	[JS_FIND_SEQ] = ROW "WHERE seq = ?",
 	[JS_FIND_ID] = ROW "WHERE tenant = ? AND id_is_binary = ? AND id = ?",
 	[JS_FIND_JOB] = ROW "WHERE job = ? AND tenant = ?",
+	[JS_HAS_JOB] = "SELECT 1 FROM request WHERE job = ?",
 	[JS_CHANGE] = "UPDATE request SET %, sum = ? WHERE seq = ?",
 	[JS_BODY_PUT] = "INSERT INTO body (seq, bytes, payload, sum) VALUES (?, ?, ?, ?)",
 	[JS_BODY_GET] = "SELECT bytes, payload, sum FROM body WHERE seq = ?",

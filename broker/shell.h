@@ -88,6 +88,9 @@ int mmq_shell_check(void *shell, struct mmq_err *err);
 void mmq_shell_event(struct shell *shell, struct mmq_core_event *event);
 void mmq_shell_news(struct shell *shell, enum mmq_event_kind kind, uint64_t route, const struct mmq_core_item *items, size_t count);
 
+/* shell_sockets.c: bind all, write the endpoints into the home. */
+int mmq_shell_sockets_open(struct shell *shell, struct mmq_err *err);
+
 /* shell_wake.c */
 enum { WAKE_SIGNAL, WAKE_JOURNAL, WAKE_WORK, WAKE_REQUEST, WAKE_PUBLISH, WAKE_SINK, WAKE_ZAP, WAKE_HTTP, WAKES };
 void mmq_shell_wakes_init(const struct shell *shell, struct pollfd wakes[WAKES]);        /* all awake: the first turn looks everywhere */

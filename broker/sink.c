@@ -112,7 +112,11 @@ mmq_sink_read(struct sink *sink)
 		if (size > 0 && (wish[0] == 0 || wish[0] == 1)) {
 			option = wish[0] == 1 ? ZMQ_SUBSCRIBE : ZMQ_UNSUBSCRIBE;
 			count = tenant == NULL ? 0 : mmq_sink_narrow(tenant, wish + 1, size - 1, topics);
-			sink->refused += count == 0 && option == ZMQ_SUBSCRIBE;
+			if (count == 0 && option == ZMQ_SUBSCRIBE) {
+				sink->refused++;
+				if (sink->on_refused != NULL && tenant != NULL)
+					sink->on_refused(sink->arg, tenant, wish + 1, size - 1);
+			}
 			for (int i = 0; i < count; i++)
 				zmq_setsockopt(sink->socket, option, topics[i], strlen(topics[i]));
 		}

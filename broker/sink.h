@@ -20,6 +20,8 @@ struct sink {
 	bool is_bound;
 	struct zap *zap;            /* NULL: everybody is `default` */
 	uint64_t refused, dropped, published;
+	void (*on_refused)(void *arg, const char *tenant, const char *topic, size_t size);   /* a subscription; NULL: nobody wants to know */
+	void *arg;
 };
 
 /* Create and bind; endpoint is rewritten to what was bound. zap may be NULL. Borrows context and zap. */

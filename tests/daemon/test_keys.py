@@ -97,6 +97,35 @@ def test_tenant_comes_from_the_key(guarded, keys):
         assert not spy.socket.poll(100)
 
 
+def test_naming_what_is_another_tenants_is_not_found_and_written_down(guarded, keys):
+    pairs = {name: keys.add(name, role, tenant) for name, role, tenant in
+             (("a", "client", "acme"), ("b", "client", "beta"), ("w", "worker", "default"))}
+    with person(keys, pairs["a"]) as acme, person(keys, pairs["b"]) as beta, person(keys, pairs["w"]) as third:
+        a, b = Client(acme, guarded), Client(beta, guarded)
+        assert until(lambda: a.ask("ping")["ok"])
+        worker = Worker(third, guarded, kind="trainer", window=0, say_hello=False)
+        worker.say("hello", kind="trainer", session=b"t" * 16, protocol=1, build="test", pid=1, held=[], ready={"train": 0},
+                   models=[["acme", "iris", [1], {"production": 1}, 1]])
+        assert worker.expect("welcome")
+        job = a.ask("train", id="t" * 32, model="rose", data={"rows": [[1]]})["job"]
+
+        def noted(what, text):
+            return f'what={what} tenant=beta number=0 text="{text}"' in guarded.log()
+        # The broker looks at such names ten times a second at most: ask until it has.
+        asks = {("foreign_model", "iris"): lambda: b.ask("predict", model="iris", rows=[[1]]),
+                ("foreign_job", job): lambda: b.ask("job.get", job=job),
+                ("foreign_topic", "acme"): lambda: b.ask("results", prefix="result/acme/")}
+        for (what, text), ask in asks.items():
+            assert until(lambda: [ask(), noted(what, text)][1]), what
+        assert b.ask("job.get", job=job)["error"]["code"] == b.ask("job.cancel", job=job)["error"]["code"] == "NOT_FOUND"
+        a.ask("job.cancel", job=job)
+        seen = guarded.log().count("what=foreign_job tenant=beta")
+        assert until(lambda: [b.ask("job.get", job=job), guarded.log().count("what=foreign_job tenant=beta") > seen][1])   # ended: in the journal
+        seen = guarded.log().count("what=foreign_topic tenant=beta")
+        assert until(lambda: [Subscriber(beta, guarded, "job/acme/" + job), guarded.log().count("what=foreign_topic tenant=beta") > seen][1])
+        assert b.ask("status")["counters"]["foreign"] >= 5 and "tenant=acme number=0" not in guarded.log()
+
+
 def test_key_taken_back_is_cut_off_without_restart(guarded, keys):
     pair, sub = keys.add("late", "client"), keys.add("sub", "subscriber")
     with person(keys, pair) as context, person(keys, sub) as listener:

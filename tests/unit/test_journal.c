@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -401,6 +402,26 @@ test_prune_keeps_the_newest_of_each_kind_within_its_bytes(void **state)
 }
 
 static void
+test_a_job_of_another_tenant_is_not_found_but_noticed(void **state)
+{
+	struct journal_test *test = *state;
+	struct mmq_journal_command put = journal_test_put(1, "body");
+	struct mmq_journal_read find = { .query = MMQ_READ_FIND, .job_is_set = true };
+
+	memset(put.row.job, 'j', sizeof(put.row.job));
+	journal_test_do_all(test, &put, 1);
+	memset(find.row.job, 'j', sizeof(find.row.job));
+	for (int i = 0; i < 3; i++) {
+		snprintf(find.row.tenant, sizeof(find.row.tenant), "%s", i == 0 ? "default" : "other");
+		memset(find.row.job, i == 2 ? 'k' : 'j', sizeof(find.row.job));
+		struct mmq_journal_event event = journal_test_read(test, &find);
+		assert_int_equal(event.page->count, i == 0);
+		assert_int_equal(event.page->is_foreign, i == 1);
+		test->ops->release(&event);
+	}
+}
+
+static void
 test_one_bad_command_does_not_fail_its_batch(void **state)
 {
 	struct journal_test *test = *state;
@@ -451,6 +472,7 @@ main(void)
 		LAW(test_results_by_prefix_in_pages_of_bytes),
 		LAW(test_prune_forgets_ended_rows_alone),
 		LAW(test_prune_keeps_the_newest_of_each_kind_within_its_bytes),
+		LAW(test_a_job_of_another_tenant_is_not_found_but_noticed),
 		LAW(test_one_bad_command_does_not_fail_its_batch),
 		LAW(test_settings_are_replaced),
 	};
