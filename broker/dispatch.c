@@ -159,6 +159,8 @@ send_packed(struct mmq_core *core, struct core_worker *worker, struct core_lane 
 		request = OF(struct core_request, node, lane->waiting.next);
 		if (request->body == NULL) {
 			body_fetch(core, request);
+			if (count == 0)
+				return; /* the lane's turn was this one's: who is next has to be asked again */
 			if (core->fetches >= FETCHES_MAX)
 				break;
 			continue;

@@ -35,6 +35,27 @@ check_body(struct sim *sim, const struct mmq_body *body, uint32_t record)
 		sim_fail(sim, "a stale lease's result was published", record);
 }
 
+/* Accepted is what was not turned away before anything else happened; it ends in exactly one of four ways. */
+static void
+check_end_kind(struct sim *sim, const struct mmq_core_answer *answer, const struct sim_send *send, const struct sim_record *record)
+{
+	enum mmq_code code = answer->form == MMQ_ANSWER_ERROR ? answer->err->code : MMQ_OK;
+
+	if (send->op != record->op)
+		return; /* a question about it, or its cancel */
+	if (!send->is_accepted && code != MMQ_OK && code != MMQ_INTERNAL && code != MMQ_CANCELLED && code != MMQ_DEADLINE_EXCEEDED) {
+		sim->totals->refused++;
+		return;
+	}
+	switch (code) {
+	case MMQ_OK: sim->totals->ended.answered++; break;
+	case MMQ_INTERNAL: sim->totals->ended.dead++; break;
+	case MMQ_CANCELLED: sim->totals->ended.cancelled++; break;
+	case MMQ_DEADLINE_EXCEEDED: sim->totals->ended.expired++; break;
+	default: sim_fail(sim, "an accepted request was neither answered nor a dead letter, cancelled or expired", send->record);
+	}
+}
+
 void
 sim_check_answer(struct sim *sim, const struct mmq_core_answer *answer)
 {
@@ -59,6 +80,8 @@ sim_check_answer(struct sim *sim, const struct mmq_core_answer *answer)
 		memcpy(record->job, answer->job->job, sizeof record->job);
 		record->has_job = true;
 	}
+	check_end_kind(sim, answer, send, record);
+	sim_turn_forget(sim, send->record);
 	if (answer->form == MMQ_ANSWER_BODY)
 		check_body(sim, answer->body, send->record);
 	if (answer->form == MMQ_ANSWER_ERROR && answer->err->code == MMQ_INTERNAL && record->crashes_alone < 3)
@@ -80,13 +103,12 @@ sim_check_publish(struct sim *sim, const struct mmq_core_publish *publish)
 		sim_fail(sim, "an end was published before its commit", publish->n);
 }
 
-/* A suspect is alone on its worker; small and large ones never exceed a frame. */
+/* Small and large ones never exceed a frame. */
 void
-sim_check_work(struct sim *sim, const struct sim_worker *worker, const struct mmq_core_item *items, size_t count)
+sim_check_work(struct sim *sim, const struct mmq_core_item *items, size_t count)
 {
 	size_t bytes = 0;
 
-	(void)worker;
 	for (size_t i = 0; i < count; i++) {
 		bytes += items[i].body->size;
 		if (count > 1 && items[i].body->size > 600)
