@@ -387,7 +387,8 @@ admit(struct mmq_core *core, const struct mmq_core_request *in, struct core_lane
 		return -1;
 	if (head->op == MMQ_OP_PREDICT && core_resolve(core, in->tenant, head, version_out, err) == -1)
 		return -1;
-	if ((head->op == MMQ_OP_MODEL_GET || head->op == MMQ_OP_MODEL_ALIAS || head->op == MMQ_OP_MODEL_DELETE) && core_model_find(core, in->tenant, head->model.at, head->model.size) == NULL)
+	if ((head->op == MMQ_OP_MODEL_GET || head->op == MMQ_OP_MODEL_ALIAS || head->op == MMQ_OP_MODEL_DELETE || head->op == MMQ_OP_MODEL_EXPORT) &&
+	    core_model_find(core, in->tenant, head->model.at, head->model.size) == NULL)
 		core_foreign_model(core, in->tenant, head->model.at, head->model.size);
 	if (head->model.at != NULL && head->model.size < sizeof model)
 		memcpy(model, head->model.at, head->model.size);

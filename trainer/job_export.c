@@ -50,7 +50,7 @@ put_piece(struct mmq_job *job, const struct mmq_buf *file, size_t offset)
 	uint8_t hash[MMQ_SOURCE_HASH_BYTES];
 	char hex[sizeof(hash) * 2 + 1];
 	size_t size = file->size - offset < PIECE_BYTES ? file->size - offset : PIECE_BYTES;
-	struct mmq_map map = { .buf = &job->result, .place = mmq_reply_begin_open(&job->result, &job->head), .pairs = MMQ_REPLY_PAIRS };
+	struct mmq_map map = { .buf = &job->result, .place = mmq_reply_begin_open(&job->result, &job->head), .pairs = mmq_reply_pairs(&job->head) };
 
 	crypto_generichash(hash, sizeof(hash), file->bytes, file->size, NULL, 0);
 	mmq_map_text(&map, "model", job->item->model);

@@ -162,7 +162,7 @@ mmq_job_import_publish(struct mmq_job *job, struct mmq_err *err)
 {
 	if (mmq_job_publish_version(job, err) == -1)
 		return -1;
-	struct mmq_map map = { .buf = &job->result, .place = mmq_reply_begin_open(&job->result, &job->head), .pairs = MMQ_REPLY_PAIRS };
+	struct mmq_map map = { .buf = &job->result, .place = mmq_reply_begin_open(&job->result, &job->head), .pairs = mmq_reply_pairs(&job->head) };
 	put_common(&map, job);
 	if (job->alias[0] != '\0')
 		mmq_map_text(&map, "alias", job->alias);
