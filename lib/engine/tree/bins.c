@@ -64,6 +64,7 @@ struct job {
 	size_t step;                        /* every step-th row is looked at for borders */
 	size_t rows_min;                    /* fewer non-zeros than this cannot make a leaf */
 	uint8_t *by_column;
+	uint16_t *wide;
 	const struct mmq_progress *progress; /* asked once a column, from any thread */
 	atomic_bool cancelled;
 };
@@ -101,11 +102,10 @@ cut_numeric(const struct job *job, struct mmq_tree_column *column)
 				values[count++] = value;
 		}
 	}
-	uint32_t *temp = mmq_array(2 * count + 2, sizeof(*temp));
-	float upper[MMQ_TREE_BINS_MAX];
-	column->bins = mmq_tree_borders(upper, job->options->max_bin, values, count, job->options->min_data_in_bin, temp);
-	column->upper = mmq_array(column->bins, sizeof(float));
-	memcpy(column->upper, upper, column->bins * sizeof(float));
+	uint32_t *temp = mmq_array(2 * count + 2, sizeof(*temp)), bins_max = job->options->exact ? MMQ_TREE_BINS_WIDE - 1 : job->options->max_bin;
+	column->upper = mmq_array(bins_max, sizeof(float));
+	column->bins = mmq_tree_borders(column->upper, bins_max, values, count, job->options->min_data_in_bin, temp);
+	column->upper = mmq_grow(column->upper, column->bins, sizeof(float));
 	free(temp);
 	free(values);
 }
@@ -165,6 +165,15 @@ cut_column(void *arg, size_t block, unsigned thread)
 		cut_numeric(job, column);
 }
 
+static void
+put_bin(uint8_t *out, uint16_t *wide, size_t r, uint32_t bin)
+{
+	if (wide != NULL)
+		wide[r] = (uint16_t)bin;
+	else
+		out[r] = (uint8_t)bin;
+}
+
 /* Category columns, and sparse ones. */
 static void
 code_column(void *arg, size_t block, unsigned thread)
@@ -172,7 +181,8 @@ code_column(void *arg, size_t block, unsigned thread)
 	struct job *job = arg;
 	const struct mmq_batch *x = job->x;
 	const struct mmq_tree_column *column = &job->columns[block];
-	uint8_t *out = job->by_column + block * x->rows;
+	uint8_t *out = job->by_column != NULL ? job->by_column + block * x->rows : NULL;
+	uint16_t *wide = job->wide != NULL ? job->wide + block * x->rows : NULL;
 	(void)thread;
 	if (atomic_load(&job->cancelled) || is_cancelled(job))
 		return;
@@ -180,15 +190,16 @@ code_column(void *arg, size_t block, unsigned thread)
 		const int32_t *codes = x->codes + (column->source - x->cols);
 		for (size_t r = 0; r < x->rows; r++) {
 			int64_t place = (int64_t)codes[r * x->codes_cols] + 1;
-			out[r] = place >= 0 && place < column->codes ? column->bin_of_code[place] : (uint8_t)column->bins;
+			put_bin(out, wide, r, place >= 0 && place < column->codes ? column->bin_of_code[place] : column->bins);
 		}
 	} else if (job->sparse != NULL) {
-		uint8_t bin;
-		mmq_tree_bin_values(column, &(float){ 0.0f }, 1, &bin);
-		memset(out, bin, x->rows);
+		uint16_t bin;
+		mmq_tree_bin_values(column, &(float){ 0.0f }, 1, NULL, &bin);
+		for (size_t r = 0; r < x->rows; r++)
+			put_bin(out, wide, r, bin);
 		for (uint64_t k = job->sparse->start[column->source]; k < job->sparse->start[column->source + 1]; k++) {
-			mmq_tree_bin_values(column, &job->sparse->value[k], 1, &bin);
-			out[job->sparse->row[k]] = bin;
+			mmq_tree_bin_values(column, &job->sparse->value[k], 1, NULL, &bin);
+			put_bin(out, wide, job->sparse->row[k], bin);
 		}
 	}
 }
@@ -207,7 +218,8 @@ code_rows(void *arg, size_t block, unsigned thread)
 	for (uint32_t c = 0; c < job->columns_count && !job->columns[c].is_category; c++) {
 		for (size_t r = 0; r < count; r++)
 			values[r] = stored_value(x, x->dense, (first + r) * x->stride + job->columns[c].source);
-		mmq_tree_bin_values(&job->columns[c], values, count, job->by_column + c * x->rows + first);
+		size_t at = c * x->rows + first;
+		mmq_tree_bin_values(&job->columns[c], values, count, job->wide != NULL ? NULL : job->by_column + at, job->wide != NULL ? job->wide + at : NULL);
 	}
 }
 
@@ -252,7 +264,7 @@ mmq_tree_bins_new(struct mmq_tree_bins **bins_out, const struct mmq_fit *fit, co
 	struct mmq_tree_bins *bins = mmq_alloc(sizeof(*bins));
 	struct mmq_feature *categories = mmq_array(x->codes_cols + 1, sizeof(*categories));
 	struct by_column sparse;
-	struct job job = { .x = x, .options = options, .features = categories, .step = x->rows / options->bin_sample + 1,
+	struct job job = { .x = x, .options = options, .features = categories, .step = options->exact ? 1 : x->rows / options->bin_sample + 1,
 		.progress = fit->progress };
 
 	*bins_out = NULL;
@@ -281,10 +293,13 @@ mmq_tree_bins_new(struct mmq_tree_bins **bins_out, const struct mmq_fit *fit, co
 	bins->row_bytes = ((size_t)bins->columns_count + 7) & ~(size_t)7;
 	int result = check_memory(bins, fit, err);
 	if (result == 0) {
-		job.by_column = bins->by_column = mmq_aligned(bins->columns_count * bins->rows + 8);
+		if (options->exact)
+			job.wide = bins->wide = mmq_array((size_t)bins->columns_count * bins->rows + 1, sizeof(uint16_t));
+		else
+			job.by_column = bins->by_column = mmq_aligned(bins->columns_count * bins->rows + 8);
 		code_all(&job, fit->pool);
 	}
-	if (result == 0 && options->kind == MMQ_TREE_GBDT)
+	if (result == 0 && options->by_row)
 		mmq_tree_bins_layout(bins, fit->pool);
 	if (job.sparse != NULL)
 		by_column_fini(&sparse);
@@ -327,6 +342,7 @@ mmq_tree_bins_destroy(struct mmq_tree_bins **bins_p)
 	free(bins->other_start);
 	free(bins->other);
 	free(bins->by_column);
+	free(bins->wide);
 	free(bins);
 	*bins_p = NULL;
 }

@@ -3,6 +3,7 @@
  * Numeric: bin b holds values x with upper[b-1] < x <= upper[b] as floats, so that a split "bin <= b" is "x <= upper[b]" at
  * prediction, exactly. Missing values have a bin of their own, always the one after the last. Category: a bin per frequent
  * code, missing counted as one of them; the last bin is for rare and unseen codes.
+ * For exact splits of small data each value is a bin of its own, and bins are two bytes wide.
  * Columns are numbered as in mmq_batch: dense or sparse columns first, then code columns. Columns that cannot split are left out. */
 #ifndef MMQ_ENGINE_TREE_BINS_H
 #define MMQ_ENGINE_TREE_BINS_H
@@ -13,7 +14,7 @@
 
 #include "engine/tree/options.h"
 
-enum { MMQ_TREE_BINS_MAX = 256 };
+enum { MMQ_TREE_BINS_MAX = 256, MMQ_TREE_BINS_WIDE = 65536 };
 
 struct mmq_tree_column {
 	uint32_t source;          /* column of the batch; code columns come after x.cols */
@@ -30,7 +31,8 @@ struct mmq_tree_bins {
 	uint32_t columns_count;
 	struct mmq_tree_column *columns;
 	uint32_t *offset;         /* (columns + 1): where a column's bins begin in a histogram, multiples of 4; the last is its size */
-	uint8_t *by_column;       /* (columns, rows) */
+	uint8_t *by_column;       /* (columns, rows), or NULL where two bytes are needed: */
+	uint16_t *wide;           /* (columns, rows) or NULL; then a numeric column may have up to 65,535 bins and the fields below are not there */
 	/* For boosting, one of two forms by row: bytes, or the places in a histogram of bins that are not their column's `common` one. */
 	size_t row_bytes;         /* columns padded to 8 */
 	uint8_t *by_row;          /* (rows, row_bytes) or NULL */
@@ -46,8 +48,8 @@ int mmq_tree_bins_new(struct mmq_tree_bins **bins_out, const struct mmq_fit *fit
 uint8_t *mmq_tree_bins_code(const struct mmq_tree_bins *bins, const struct mmq_batch *x, struct mmq_pool *pool);
 void mmq_tree_bins_destroy(struct mmq_tree_bins **bins);
 
-/* code.c: bins of numeric values; and the form by row that suits the coded columns. */
-void mmq_tree_bin_values(const struct mmq_tree_column *column, const float *values, size_t count, uint8_t *out);
+/* code.c: bins of numeric values as bytes or, when out is NULL, as pairs of bytes; and the form by row that suits the coded columns. */
+void mmq_tree_bin_values(const struct mmq_tree_column *column, const float *values, size_t count, uint8_t *out, uint16_t *wide_out);
 void mmq_tree_bins_layout(struct mmq_tree_bins *bins, struct mmq_pool *pool);
 
 /* borders.c: sort values (count, no NaN) and write at most bins_max upper borders, the last +inf; returns how many. */

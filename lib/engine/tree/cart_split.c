@@ -1,7 +1,8 @@
 /* cart_split.c: the best split of a node of a forest (Breiman et al. 1984; Breiman 2001 for the random features).
  *
- * A feature's histogram touches only the bins that the node's rows are in; a bitmap remembers which, so that small nodes cost
- * what their rows cost. The best split maximises the sum over both sides of  S(side):
+ * A feature's histogram touches only the bins that the node's rows are in; a bitmap of two levels remembers which, so that small nodes
+ * cost what their rows cost, however many bins there are. With extra_trees (Geurts, Ernst, Wehenkel 2006) one random cut of a feature is
+ * looked at. The best split maximises the sum over both sides of  S(side):
  *   gini: sum of squared class amounts / amount;  entropy: sum a ln a - A ln A;  mse: moment^2 / amount.
  * A split that gains nothing is still taken, as long as the node is impure: the gain may come one level later (exclusive or). */
 #include <math.h>
@@ -106,57 +107,99 @@ is_best(const struct mmq_cart *cart, const struct sides *sides, struct mmq_cart_
 	return true;
 }
 
-/* Put rows into bins; returns how many bins are touched. */
+/* The amounts and classes of the node's rows, side by side: each tried feature reads them again. */
+static void
+gather_rows(struct mmq_cart *cart, const struct mmq_cart_tree *tree, const uint32_t *index, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t r = index[i];
+		cart->weight[i] = tree->weight[r];
+		if (cart->moment != NULL)
+			cart->moment[i] = tree->moment[r];
+		else
+			cart->label[i] = (uint32_t)cart->data->y[r];
+	}
+}
+
+static inline void
+add_row(struct mmq_cart *cart, uint32_t i, uint32_t b)
+{
+	int64_t *to = cart->bin + (size_t)b * cart->data->channels;
+	cart->bin_rows[b]++;
+	cart->touched[b / 64] |= (uint64_t)1 << b % 64;
+	if (cart->moment != NULL) {
+		to[0] += cart->weight[i];
+		to[1] += cart->moment[i];
+	} else {
+		to[cart->label[i]] += cart->weight[i];
+	}
+}
+
+/* Put rows into bins and list those that are touched, ascending; returns how many. */
 static uint32_t
 fill_bins(struct mmq_cart *cart, uint32_t column, const uint32_t *index, uint32_t count)
 {
-	const struct mmq_cart_data *data = cart->data;
-	const uint8_t *bytes = data->bins->by_column + (size_t)column * data->bins->rows;
-	uint32_t touched = 0;
-	memset(cart->touched, 0, sizeof(cart->touched));
-	for (uint32_t i = 0; i < count; i++) {
-		uint32_t r = index[i], b = bytes[r];
-		int64_t *to = cart->bin + (size_t)b * data->channels;
-		cart->bin_rows[b]++;
-		cart->touched[b / 64] |= (uint64_t)1 << b % 64;
-		if (data->is_regression) {
-			to[0] += cart->weight[r];
-			to[1] += cart->moment[r];
-		} else {
-			to[(uint32_t)data->y[r]] += cart->weight[r];
-		}
-	}
-	for (size_t w = 0; w < MMQ_TREE_BINS_MAX / 64; w++)
-		touched += (uint32_t)__builtin_popcountll(cart->touched[w]);
-	return touched;
-}
-
-/* The touched bins, ascending. */
-static uint32_t
-list_touched(const struct mmq_cart *cart, uint16_t *list)
-{
+	const struct mmq_tree_bins *bins = cart->data->bins;
+	const uint8_t *bytes = bins->wide == NULL ? bins->by_column + (size_t)column * bins->rows : NULL;
+	const uint16_t *wide = bins->wide != NULL ? bins->wide + (size_t)column * bins->rows : NULL;
 	uint32_t n = 0;
-	for (uint32_t w = 0; w < MMQ_TREE_BINS_MAX / 64; w++)
-		for (uint64_t bits = cart->touched[w]; bits != 0; bits &= bits - 1)
-			list[n++] = (uint16_t)(w * 64 + (uint32_t)__builtin_ctzll(bits));
+	for (uint32_t i = 0; i < count && wide == NULL; i++)
+		add_row(cart, i, bytes[index[i]]);
+	for (uint32_t i = 0; i < count && wide != NULL; i++) {
+		uint32_t b = wide[index[i]];
+		add_row(cart, i, b);
+		cart->touched_words[b / 4096] |= (uint64_t)1 << b / 64 % 64;
+	}
+	if (wide == NULL)
+		cart->touched_words[0] = 15;
+	for (uint32_t top = 0; top < cart->words; top++) {
+		for (uint64_t words = cart->touched_words[top]; words != 0; words &= words - 1) {
+			uint32_t w = top * 64 + (uint32_t)__builtin_ctzll(words);
+			for (uint64_t bits = cart->touched[w]; bits != 0; bits &= bits - 1)
+				cart->list[n++] = w * 64 + (uint32_t)__builtin_ctzll(bits);
+			cart->touched[w] = 0;
+		}
+		cart->touched_words[top] = 0;
+	}
 	return n;
 }
 
 static void
-clear_bins(struct mmq_cart *cart, const uint16_t *list, uint32_t n)
+clear_bins(struct mmq_cart *cart, uint32_t n)
 {
+	size_t channels = cart->data->channels;
 	for (uint32_t k = 0; k < n; k++) {
-		memset(cart->bin + (size_t)list[k] * cart->data->channels, 0, cart->data->channels * sizeof(int64_t));
-		cart->bin_rows[list[k]] = 0;
+		memset(cart->bin + cart->list[k] * channels, 0, channels * sizeof(int64_t));
+		cart->bin_rows[cart->list[k]] = 0;
 	}
 }
 
-static void
-search_numeric(struct mmq_cart *cart, uint32_t c, const uint16_t *list, uint32_t n, uint32_t count, struct mmq_cart_split *best)
+/* A random cut between the least and the largest value: how many of the listed bins lie below it, 1..n-1. Values are drawn evenly where the
+ * range is finite, so that far values are cut off as readily as near ones. */
+static uint32_t
+random_cut(const struct mmq_tree_column *column, const uint32_t *list, uint32_t n, struct mmq_rng *rng)
 {
-	uint32_t missing = cart->data->bins->columns[c].bins;
-	bool has_missing = list[n - 1] == missing;
+	float low = column->upper[list[0]], high = column->upper[list[n - 1] - 1];
+	double u = mmq_rng_uniform(rng);
+	if (!isfinite(high - low))
+		return 1 + (uint32_t)(u * (n - 1));
+	float cut = low + (float)u * (high - low);
+	uint32_t below = 1;
+	while (below + 1 < n && column->upper[list[below]] <= cut)
+		below++;
+	return below;
+}
+
+static void
+search_numeric(struct mmq_cart *cart, uint32_t c, uint32_t n, uint32_t count, struct mmq_rng *rng, struct mmq_cart_split *best)
+{
+	const struct mmq_tree_column *column = &cart->data->bins->columns[c];
+	const uint32_t *list = cart->list;
+	uint32_t missing = column->bins, from = 0;
+	bool has_missing = list[n - 1] == missing, is_random = cart->data->options->extra_trees;
 	uint32_t values = has_missing ? n - 1 : n;
+	if (is_random && values > 1)
+		from = random_cut(column, list, values, rng) - 1;
 	for (int with_less = 0; with_less < (has_missing ? 2 : 1); with_less++) {
 		struct sides sides;
 		sides_start(cart, &sides, count);
@@ -166,13 +209,12 @@ search_numeric(struct mmq_cart *cart, uint32_t c, const uint16_t *list, uint32_t
 			sides_move(cart, &sides, list[k]);
 			if (k + 1 == values && (with_less || !has_missing))
 				break;
-			if (!is_best(cart, &sides, best))
+			if ((is_random && k != from) || !is_best(cart, &sides, best))
 				continue;
 			bool less_second = has_missing ? with_less : sides.left_rows >= sides.right_rows;
 			best->column = c;
 			best->kind = less_second ? MMQ_NODE_LESS_SECOND : MMQ_NODE_LESS_FIRST;
-			best->bin = (uint8_t)(k + 1 < values ? (list[k] + list[k + 1] - 1) / 2 : (int)missing - 1);
-			best->first_count = less_second ? sides.right_rows : sides.left_rows;
+			best->bin = (uint16_t)(k + 1 < values ? (list[k] + list[k + 1] - 1) / 2 : missing - 1);
 		}
 	}
 }
@@ -187,8 +229,9 @@ compare_ranked(const void *a_p, const void *b_p)
 }
 
 /* Categories in the order of their mean, or of the share of one class: the last of two, the node's largest of more. */
-static void
-search_category(struct mmq_cart *cart, uint32_t c, const uint16_t *list, uint32_t n, uint32_t count, struct mmq_cart_split *best)
+void
+mmq_cart_search_category(struct mmq_cart *cart, uint32_t c, const uint32_t *list, uint32_t n, uint32_t count, struct mmq_rng rng,
+    struct mmq_cart_split *best)
 {
 	const struct mmq_cart_data *data = cart->data;
 	struct ranked ranked[MMQ_TREE_BINS_MAX];
@@ -207,52 +250,70 @@ search_category(struct mmq_cart *cart, uint32_t c, const uint16_t *list, uint32_
 		ranked[known++] = (struct ranked){ amount > 0 ? (double)bin[channel] / amount : 0, list[k] };
 	}
 	qsort(ranked, known, sizeof(ranked[0]), compare_ranked);
+	uint32_t only = data->options->extra_trees && known > 0 ? (uint32_t)mmq_rng_below(&rng, known) : UINT32_MAX;
 	sides_start(cart, &sides, count);
 	for (uint32_t k = 0; k < known && sides.right_rows > 0; k++) {
 		sides_move(cart, &sides, ranked[k].bin);
-		if (!is_best(cart, &sides, best))
+		if ((only != UINT32_MAX && k != only) || !is_best(cart, &sides, best))
 			continue;
 		best->column = c;
 		best->kind = MMQ_NODE_CATEGORY;
-		best->first_count = sides.left_rows;
 		for (uint32_t j = 0; j <= k; j++)
 			best->set.has[ranked[j].bin / 8] |= (uint8_t)(1u << ranked[j].bin % 8);
 	}
 }
 
-static double
-node_score(const struct mmq_cart *cart, uint32_t count)
+double
+mmq_cart_node_score(const struct mmq_cart *cart, uint32_t count)
 {
 	struct sides sides;
 	sides_start(cart, &sides, count);
 	return sides_score(cart->data, &sides);
 }
 
+uint32_t
+mmq_cart_draw_column(struct mmq_cart *cart, struct mmq_rng *rng, uint32_t drawn)
+{
+	uint32_t k = drawn + (uint32_t)mmq_rng_below(rng, cart->data->bins->columns_count - drawn), column = cart->columns[k];
+	cart->columns[k] = cart->columns[drawn];
+	cart->columns[drawn] = column;
+	cart->picks[drawn] = k;
+	return column;
+}
+
 void
-mmq_cart_search(struct mmq_cart *cart, const uint32_t *index, uint32_t count, uint64_t node_key, struct mmq_cart_split *best)
+mmq_cart_undraw_columns(struct mmq_cart *cart, uint32_t drawn)
+{
+	while (drawn-- > 0) {
+		uint32_t k = cart->picks[drawn], column = cart->columns[k];
+		cart->columns[k] = cart->columns[drawn];
+		cart->columns[drawn] = column;
+	}
+}
+
+void
+mmq_cart_search(struct mmq_cart *cart, const struct mmq_cart_tree *tree, const uint32_t *index, uint32_t count, uint64_t node_key,
+    struct mmq_cart_split *best)
 {
 	const struct mmq_cart_data *data = cart->data;
-	struct mmq_rng rng = { node_key };
-	uint32_t left = data->bins->columns_count, tried = 0;
-	uint16_t list[MMQ_TREE_BINS_MAX];
+	struct mmq_rng order = { node_key };
+	uint32_t columns = data->bins->columns_count, drawn = 0, tried = 0;
 
 	*best = (struct mmq_cart_split){ 0 };
+	gather_rows(cart, tree, index, count);
 	/* Always in a random order, so that equal scores, which small nodes have in plenty, do not all go to the columns at one end.
 	 * Features that are constant here do not count as tried. Both as in scikit-learn. */
-	while (left > 0 && (tried < data->features_tried || !best->found)) {
-		uint32_t k = (uint32_t)mmq_rng_below(&rng, left);
-		uint32_t column = cart->columns[k];
-		cart->columns[k] = cart->columns[--left];
-		cart->columns[left] = column;
-		bool is_varied = fill_bins(cart, column, index, count) > 1;
-		uint32_t n = list_touched(cart, list);
-		if (is_varied && data->bins->columns[column].is_category)
-			search_category(cart, column, list, n, count, best);
-		else if (is_varied)
-			search_numeric(cart, column, list, n, count, best);
-		clear_bins(cart, list, n);
-		tried += is_varied;
+	for (; drawn < columns && (tried < data->features_tried || !best->found); drawn++) {
+		uint32_t column = mmq_cart_draw_column(cart, &order, drawn), n = fill_bins(cart, column, index, count);
+		struct mmq_rng cuts = mmq_rng_stream(node_key, 1, column);
+		if (n > 1 && data->bins->columns[column].is_category)
+			mmq_cart_search_category(cart, column, cart->list, n, count, cuts, best);
+		else if (n > 1)
+			search_numeric(cart, column, n, count, &cuts, best);
+		clear_bins(cart, n);
+		tried += n > 1;
 	}
+	mmq_cart_undraw_columns(cart, drawn);
 	if (best->found)
-		best->gain = fmax(0, best->score - node_score(cart, count));
+		best->gain = fmax(0, best->score - mmq_cart_node_score(cart, count));
 }

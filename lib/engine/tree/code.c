@@ -15,11 +15,21 @@ enum { ROW_BLOCK = 4096 };
 /* Rows go by the list of other bins when less than this part of all bytes is not the most frequent bin. */
 static const double LIST_BELOW = 0.4;
 
-void
-mmq_tree_bin_values(const struct mmq_tree_column *column, const float *values, size_t count, uint8_t *out)
+/* One body for both widths: which of the two is NULL is known where this is inlined. */
+static inline __attribute__((always_inline)) void
+put_bin(uint8_t *out, uint16_t *wide_out, size_t i, uint32_t bin)
+{
+	if (wide_out != NULL)
+		wide_out[i] = (uint16_t)bin;
+	else
+		out[i] = (uint8_t)bin;
+}
+
+static inline __attribute__((always_inline)) void
+search_bins(const struct mmq_tree_column *column, const float *values, size_t count, uint8_t *out, uint16_t *wide_out)
 {
 	const float *upper = column->upper;
-	uint8_t missing = (uint8_t)column->bins;
+	uint32_t missing = column->bins;
 	size_t i = 0;
 	for (; i + 4 <= count; i += 4) {
 		float v0 = values[i], v1 = values[i + 1], v2 = values[i + 2], v3 = values[i + 3];
@@ -32,10 +42,10 @@ mmq_tree_bin_values(const struct mmq_tree_column *column, const float *values, s
 			p2 += (size_t)(p2[half - 1] < v2) * half;
 			p3 += (size_t)(p3[half - 1] < v3) * half;
 		}
-		out[i] = isnan(v0) ? missing : (uint8_t)(p0 - upper);
-		out[i + 1] = isnan(v1) ? missing : (uint8_t)(p1 - upper);
-		out[i + 2] = isnan(v2) ? missing : (uint8_t)(p2 - upper);
-		out[i + 3] = isnan(v3) ? missing : (uint8_t)(p3 - upper);
+		put_bin(out, wide_out, i, isnan(v0) ? missing : (uint32_t)(p0 - upper));
+		put_bin(out, wide_out, i + 1, isnan(v1) ? missing : (uint32_t)(p1 - upper));
+		put_bin(out, wide_out, i + 2, isnan(v2) ? missing : (uint32_t)(p2 - upper));
+		put_bin(out, wide_out, i + 3, isnan(v3) ? missing : (uint32_t)(p3 - upper));
 	}
 	for (; i < count; i++) {
 		const float *p = upper;
@@ -43,8 +53,17 @@ mmq_tree_bin_values(const struct mmq_tree_column *column, const float *values, s
 			half = length / 2;
 			p += (size_t)(p[half - 1] < values[i]) * half;
 		}
-		out[i] = isnan(values[i]) ? missing : (uint8_t)(p - upper);
+		put_bin(out, wide_out, i, isnan(values[i]) ? missing : (uint32_t)(p - upper));
 	}
+}
+
+void
+mmq_tree_bin_values(const struct mmq_tree_column *column, const float *values, size_t count, uint8_t *out, uint16_t *wide_out)
+{
+	if (wide_out != NULL)
+		search_bins(column, values, count, NULL, wide_out);
+	else
+		search_bins(column, values, count, out, NULL);
 }
 
 struct layout {

@@ -11,6 +11,8 @@ struct forest {
 	const struct mmq_fit *fit;
 	struct mmq_cart_data data;
 	struct mmq_cart *workers;   /* (threads) */
+	struct mmq_cart_tree *growing; /* (threads) the tree that each is at */
+	uint8_t *drawn;             /* (trees, rows / 8 + 1) bits for the out-of-bag score, or NULL */
 	struct mmq_grown *trees;    /* (trees) */
 	uint32_t first_tree;        /* trees of the forest that a warm start goes on from: numbers, and with them random streams, count on */
 	atomic_uint done;
@@ -65,7 +67,30 @@ fix_points(struct forest *forest)
 		for (size_t r = 0; r < rows; r++)
 			data->moment[r] = llround(weight[r] * (train->y[r] - data->centre) * scale);
 	}
+	/* Gains are told as falls of impurity over all rows: what ccp_alpha is compared with, and importances add up. */
+	data->gain_unit = (data->is_regression ? data->moment_unit * data->moment_unit / data->weight_unit : data->weight_unit) / total *
+	    (data->options->criterion == MMQ_TREE_ENTROPY ? 1 / M_LN2 : 1);
 	free(weight);
+}
+
+static void
+start_worker(struct forest *forest, unsigned thread)
+{
+	mmq_cart_init(&forest->workers[thread], &forest->data);
+	forest->workers[thread].watch = (struct mmq_tree_watch){ .progress = forest->fit->progress, .state = { .loss = NAN, .valid_loss = NAN,
+		.iterations_max = forest->data.options->trees, .loss_name = "impurity" } };
+}
+
+/* One tree alone: the threads share its nodes, and one thread takes them in the same order. */
+static void
+grow_alone(struct forest *forest)
+{
+	unsigned threads = mmq_pool_threads(forest->fit->pool);
+	mmq_cart_tree_init(&forest->growing[0], &forest->data, forest->fit->pool);
+	for (unsigned t = 0; t < threads; t++)
+		start_worker(forest, t);
+	forest->growing[0].drawn = forest->drawn;
+	atomic_store(&forest->cancelled, mmq_cart_grow(forest->workers, true, forest->fit->pool, &forest->growing[0], &forest->trees[0], forest->first_tree) == -1);
 }
 
 static void
@@ -78,11 +103,11 @@ grow_one(void *arg, size_t block, unsigned thread)
 	if (atomic_load(&forest->cancelled))
 		return;
 	if (worker->data == NULL) {
-		mmq_cart_init(worker, &forest->data);
-		worker->watch = (struct mmq_tree_watch){ .progress = forest->fit->progress, .state = { .loss = NAN, .valid_loss = NAN,
-			.iterations_max = forest->data.options->trees, .loss_name = "impurity" } };
+		start_worker(forest, thread);
+		mmq_cart_tree_init(&forest->growing[thread], &forest->data, NULL);
 	}
-	bool goes_on = mmq_cart_grow(worker, &forest->trees[block], forest->first_tree + block) == 0;
+	forest->growing[thread].drawn = forest->drawn != NULL ? forest->drawn + block * (forest->data.bins->rows / 8 + 1) : NULL;
+	bool goes_on = mmq_cart_grow(worker, false, NULL, &forest->growing[thread], &forest->trees[block], forest->first_tree + block) == 0;
 	state->iteration = (int64_t)atomic_fetch_add(&forest->done, 1) + 1;
 	state->fraction = (double)state->iteration / forest->data.options->trees;
 	if (!goes_on || !mmq_progress_step(forest->fit->progress, state))
@@ -107,7 +132,13 @@ mmq_tree_forest(struct mmq_tree_model **model_out, const struct mmq_fit *fit, co
 	fix_points(&forest);
 	forest.workers = mmq_array(threads, sizeof(*forest.workers));
 	forest.trees = mmq_array(options->trees, sizeof(*forest.trees));
-	mmq_pool_run(fit->pool, options->trees, grow_one, &forest);
+	forest.growing = mmq_array(threads, sizeof(*forest.growing));
+	if (options->oob_score)
+		forest.drawn = mmq_array((size_t)options->trees * (bins->rows / 8 + 1), 1);
+	if (options->trees == 1)
+		grow_alone(&forest);
+	else
+		mmq_pool_run(fit->pool, options->trees, grow_one, &forest);
 	int result = atomic_load(&forest.cancelled) ? mmq_err_set(err, MMQ_CANCELLED, "training was cancelled") : 0;
 	if (result == 0) {
 		struct mmq_tree_builder *builder = mmq_tree_builder_new(fit, bins, width, width);
@@ -119,14 +150,21 @@ mmq_tree_forest(struct mmq_tree_model **model_out, const struct mmq_fit *fit, co
 			mmq_tree_builder_add(builder, &forest.trees[t]);
 		*model_out = mmq_tree_builder_finish(&builder, options, base);
 		(*model_out)->best_iteration = forest.first_tree + options->trees;
+		if (options->oob_score)
+			(*model_out)->oob_score = mmq_tree_oob_score(*model_out, fit->train, forest.drawn, options->trees, fit->pool);
 		free(base);
 	}
 	for (uint32_t t = 0; t < options->trees; t++)
 		mmq_grown_fini(&forest.trees[t]);
-	for (unsigned t = 0; t < threads; t++)
+	for (unsigned t = 0; t < threads; t++) {
 		if (forest.workers[t].data != NULL)
 			mmq_cart_fini(&forest.workers[t]);
+		if (forest.growing[t].data != NULL)
+			mmq_cart_tree_fini(&forest.growing[t]);
+	}
 	free(forest.workers);
+	free(forest.growing);
+	free(forest.drawn);
 	free(forest.trees);
 	free(forest.data.weight);
 	free(forest.data.moment);

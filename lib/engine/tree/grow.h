@@ -90,7 +90,9 @@ int mmq_tree_boost(struct mmq_tree_model **model_out, const struct mmq_fit *fit,
 int mmq_tree_forest(struct mmq_tree_model **model_out, const struct mmq_fit *fit, const struct mmq_tree_options *options,
     const struct mmq_tree_bins *bins, struct mmq_err *err);
 
-/* refit.c: scores (outputs, rows) without a link, as training keeps them. */
+/* refit.c: up to rows_max rows of x from row `first` on. */
+struct mmq_batch mmq_tree_rows_of(const struct mmq_batch *x, size_t first, size_t rows_max);
+/* Scores (outputs, rows) without a link, as training keeps them. */
 void mmq_tree_scores(const struct mmq_tree_model *model, const struct mmq_batch *x, struct mmq_pool *pool, double *score_out);
 /* fit->previous with the values of its leaves learnt anew from fit->train. -1: err. */
 int mmq_tree_refit(struct mmq_tree_model **model_out, const struct mmq_fit *fit, const struct mmq_tree_options *options, struct mmq_err *err);

@@ -53,6 +53,7 @@ mmq_tree_builder_new(const struct mmq_fit *fit, const struct mmq_tree_bins *bins
 		.train_loss = NAN,
 		.valid_loss = NAN,
 		.feature_of = map_features(fit->train),
+		.oob_score = NAN,
 		.owns = true,
 	};
 	builder->trees_capacity = 64;

@@ -42,7 +42,7 @@ struct mmq_tree_model {
 	const uint32_t *feature_of;   /* (cols + codes_cols): feature of each column, for contributions */
 	const double *gain, *splits;  /* (cols + codes_cols): importance of each column */
 	int64_t best_iteration;       /* rounds kept */
-	double train_loss, valid_loss; /* NaN: not known */
+	double train_loss, valid_loss, oob_score; /* NaN: not known */
 	bool owns;                    /* false: the arrays are borrowed from a part */
 	struct mmq_tree_walk *walk;
 };
@@ -53,7 +53,8 @@ struct mmq_grown_node {
 	uint32_t column;              /* of bins; leaf: row of values of this tree */
 	uint32_t set;                 /* CATEGORY: number of the set */
 	float cover, gain;
-	uint8_t kind, bin;            /* bins <= bin are "less" */
+	uint16_t bin;                 /* bins <= bin are "less" */
+	uint8_t kind;
 };
 struct mmq_bin_set { uint8_t has[MMQ_TREE_BINS_MAX / 8]; };
 struct mmq_grown {

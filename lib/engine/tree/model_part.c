@@ -31,6 +31,8 @@ mmq_tree_model_save(const struct mmq_tree_model *model, struct mmq_part *out)
 		mmq_part_put_double(out, "train_loss", model->train_loss);
 	if (isfinite(model->valid_loss))
 		mmq_part_put_double(out, "valid_loss", model->valid_loss);
+	if (isfinite(model->oob_score))
+		mmq_part_put_double(out, "oob_score", model->oob_score);
 	mmq_part_put_vector(out, "base", MMQ_F64, model->outputs, model->base);
 	mmq_part_put_vector(out, "tree_start", MMQ_U32, (uint64_t)model->trees + 1, model->tree_start);
 	mmq_part_put_vector(out, "kind", MMQ_U8, model->nodes, model->kind);
@@ -99,8 +101,10 @@ get_header(struct mmq_tree_model *model, const struct mmq_part *in, struct mmq_e
 	    (model->log_link && (task != MMQ_REGRESSION || boosting != MMQ_TREE_GBDT)) || model->width != (is_many && boosting != MMQ_TREE_GBDT ? model->classes : 1) || model->cols + model->codes_cols == 0)
 		return mmq_err_set(err, MMQ_DATA_LOSS, "tree model: task, classes and width do not fit each other");
 	model->outputs = is_many ? model->classes : 1;
-	model->train_loss = model->valid_loss = NAN;
+	model->train_loss = model->valid_loss = model->oob_score = NAN;
 	if (mmq_part_find(in, "train_loss") != NULL && mmq_part_get_double(in, "train_loss", &model->train_loss, err) == -1)
+		return -1;
+	if (mmq_part_find(in, "oob_score") != NULL && mmq_part_get_double(in, "oob_score", &model->oob_score, err) == -1)
 		return -1;
 	if (mmq_part_find(in, "valid_loss") != NULL && mmq_part_get_double(in, "valid_loss", &model->valid_loss, err) == -1)
 		return -1;

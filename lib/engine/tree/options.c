@@ -260,7 +260,16 @@ mmq_tree_options_read(struct mmq_tree_options *options, const struct mmq_fit *fi
 		return -1;
 	if (options->min_data == 0)
 		options->min_data = 1;
-	return is_gbdt ? 0 : read_forest(options, fit, err);
+	options->by_row = is_gbdt;
+	if (is_gbdt)
+		return 0;
+	if (read_forest(options, fit, err) == -1)
+		return -1;
+	/* Large nodes of two classes, counted without weights, all features tried: see cart_hist.c. */
+	options->by_row = options->task == MMQ_BINARY && options->criterion == MMQ_TREE_GINI && fit->train->weight == NULL &&
+	    options->positive_weight == 1.0 && options->features_tried == 0 && !options->features_sqrt && !options->features_log2 &&
+	    !options->extra_trees && !options->exact && (options->min_data == 1 || !options->bootstrap);
+	return 0;
 }
 
 uint32_t

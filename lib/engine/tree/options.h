@@ -46,6 +46,7 @@ struct mmq_tree_options {
 	bool features_sqrt, features_log2;
 	double ccp_alpha;
 	bool oob_score, exact;                      /* exact: a bin for each distinct value */
+	bool by_row;                                /* histograms of large nodes are built from rows, so bins are to be kept by row too */
 	uint64_t seed;
 };
 

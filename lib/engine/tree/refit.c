@@ -23,11 +23,11 @@ struct asked {
 	double **out;        /* (threads): (block, outputs) */
 };
 
-static struct mmq_batch
-rows_of(const struct mmq_batch *x, size_t first)
+struct mmq_batch
+mmq_tree_rows_of(const struct mmq_batch *x, size_t first, size_t rows_max)
 {
 	struct mmq_batch part = *x;
-	part.rows = x->rows - first < SCORE_BLOCK ? x->rows - first : SCORE_BLOCK;
+	part.rows = x->rows - first < rows_max ? x->rows - first : rows_max;
 	if (x->row_start != NULL)
 		part.row_start = x->row_start + first;
 	else if (x->dense != NULL)
@@ -43,7 +43,7 @@ ask_block(void *arg, size_t block, unsigned thread)
 	const struct asked *asked = arg;
 	const struct mmq_tree_model *model = asked->model;
 	size_t first = block * SCORE_BLOCK;
-	struct mmq_batch x = rows_of(asked->x, first);
+	struct mmq_batch x = mmq_tree_rows_of(asked->x, first, SCORE_BLOCK);
 	struct mmq_outputs out = { .wanted = asked->leaf != NULL ? MMQ_OUT_LEAF : MMQ_OUT_SCORE, .score = asked->out[thread],
 		.score_cols = model->outputs, .leaf = asked->leaf != NULL ? asked->leaf + first * model->trees : NULL, .leaf_cols = model->trees };
 

@@ -175,6 +175,8 @@ tree_describe(const void *state, struct mmq_part *out, struct mmq_err *err)
 	/* Chosen for this processor when the model was loaded; see choose.c. */
 	mmq_part_put_text(out, "inference_rows", model->walk->rows_way->name);
 	mmq_part_put_text(out, "inference_one_row", model->walk->row_way->name);
+	if (isfinite(model->oob_score))
+		mmq_part_put_double(out, "oob_score", model->oob_score);
 	if (model->trees == 0)
 		mmq_part_put_text(out, "warning", "no split met the limits on leaves: the model is a constant");
 	/* In the order of prepared columns: dense or sparse ones, then categories. */
