@@ -65,7 +65,8 @@ show(struct cli *cli, const struct arguments *arguments)
 		    (long long)mmq_answer_int(answer, "latest", 0));
 		const char *const shown[][2] = { { "engine", "card.engine" }, { "task", "card.task" }, { "classes", "card.classes" },
 			{ "imported", "card.imported" }, { "parent", "card.parent" },
-			{ "metrics", "card.metrics" }, { "rows", "card.rows" }, { "params", "card.params" }, { "warnings", "card.warnings" },
+			{ "metrics", "card.metrics" }, { "calibrate", "card.calibrate" },
+			{ "importance", "card.permutation_importance" }, { "rows", "card.rows" }, { "params", "card.params" }, { "warnings", "card.warnings" },
 			{ "aliases", "aliases" }, { "versions", "versions" } };
 		for (size_t i = 0; i < sizeof(shown) / sizeof(shown[0]); i++)
 			print_put(answer, shown[i][0], shown[i][1]);

@@ -10,9 +10,9 @@
 #include "engine/engine.h"
 
 struct arguments {
-	const char *target, *model, *engine, *task, *test, *format, *split, *alias, *description, *labels, *warm_start;
+	const char *target, *model, *engine, *task, *test, *format, *split, *alias, *description, *labels, *warm_start, *calibrate;
 	struct cli_list set, kinds;
-	bool follow, on_server;
+	bool follow, on_server, importance;
 	long seed, priority;
 };
 
@@ -158,7 +158,8 @@ static int
 fill(struct mmq_message *message, const struct cli_command *command, const struct arguments *arguments, const char *file)
 {
 	const char *const texts[][2] = { { "model", arguments->model }, { "target", arguments->target }, { "engine", arguments->engine },
-		{ "task", arguments->task }, { "alias", arguments->alias }, { "description", arguments->description } };
+		{ "task", arguments->task }, { "alias", arguments->alias }, { "description", arguments->description },
+		{ "calibrate", arguments->calibrate } };
 
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
 		if (texts[i][1] != NULL)
@@ -181,6 +182,8 @@ fill(struct mmq_message *message, const struct cli_command *command, const struc
 				return cli_usage(command, "--set wants NAME=VALUE, got '%s'", arguments->set.items[i]);
 		mmq_message_close(message);
 	}
+	if (arguments->importance)
+		mmq_message_flag(message, "importance", true);
 	if (arguments->warm_start != NULL)
 		put_warm_start(message, arguments->warm_start);
 	return put_schema(message, command, &arguments->kinds);
@@ -237,6 +240,8 @@ cli_train(struct cli *cli, const struct cli_command *command, int argc, char **a
 		{ "kind", "COLUMN=KIND", CLI_LIST, &arguments.kinds, "numeric, categorical, text, ... instead of what is inferred" },
 		{ "split", "KIND", CLI_TEXT, &arguments.split, "random, head, modulo or folds" },
 		{ "seed", "N", CLI_NUMBER, &arguments.seed, "same seed, same model; default 0" },
+		{ "calibrate", "KIND", CLI_TEXT, &arguments.calibrate, "sigmoid or isotonic: fit probabilities on rows not learnt from" },
+		{ "importance", NULL, CLI_FLAG, &arguments.importance, "measure what each column is worth by shuffling it" },
 		{ "alias", "NAME", CLI_TEXT, &arguments.alias, "alias for the new version; default production" },
 		{ "priority", "0..9", CLI_NUMBER, &arguments.priority, "higher first; default 5" },
 		{ "description", "TEXT", CLI_TEXT, &arguments.description, "a note for the model's card" },

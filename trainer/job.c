@@ -328,6 +328,7 @@ mmq_job_destroy(struct mmq_job **job_p)
 	free(job->y);
 	free(job->test_y);
 	free(job->weight);
+	free(job->importance);
 	mmq_buf_fini(&job->progress);
 	mmq_buf_fini(&job->warnings);
 	mmq_buf_fini(&job->gates);

@@ -99,6 +99,15 @@ put_common(struct mmq_map *map, const struct mmq_job *job)
 		mmq_map_int(&parent, "version", job->previous_version);
 		mmq_map_end(&parent);
 	}
+	if (job->request.calibrate != MMQ_CALIBRATE_NONE) {
+		struct mmq_map calibrate = mmq_map_begin(mmq_map_key(map, "calibrate"));
+		mmq_map_text(&calibrate, "kind", mmq_calibration_name((enum mmq_calibration)job->request.calibrate));
+		mmq_map_text(&calibrate, "on", job->calibrated_by_folds ? "folds" : "valid");
+		mmq_map_int(&calibrate, "rows", (int64_t)job->calibrated_on);
+		mmq_map_end(&calibrate);
+	}
+	if (job->importance != NULL)
+		mmq_job_put_importance(job, mmq_map_key(map, "permutation_importance"));
 	if (job->gates.size > 0)
 		mmq_map_packed(map, "gates", job->gates.bytes, job->gates.size);
 	put_warnings(mmq_map_key(map, "warnings"), job);

@@ -196,7 +196,7 @@ mmq_job_evaluate(struct mmq_job *job, struct mmq_err *err)
 	/* With nothing held out the training rows are better than no figure, and are called so. */
 	if (result == 0 && job->test.rows == 0)
 		result = mmq_job_measure(job, job->model, &job->frame, job->y, job->weight, split->train, split->train_count, &job->train, err);
-	if (result == -1 || check_gates(job, err) == -1)
+	if (result == -1 || check_gates(job, err) == -1 || mmq_job_importance(job, err) == -1)
 		return -1;
 	return job->split_spec.refit && job->split_spec.kind != MMQ_SPLIT_FOLDS ? refit(job, err) : 0;
 }

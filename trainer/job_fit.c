@@ -15,7 +15,7 @@ fit_progress(void *arg, const struct mmq_progress_state *state)
 }
 
 int
-mmq_job_fit_rows(struct mmq_job *job, struct mmq_model **model_out, const uint32_t *rows, size_t rows_count, const uint32_t *valid,
+mmq_job_fit_plain(struct mmq_job *job, struct mmq_model **model_out, const uint32_t *rows, size_t rows_count, const uint32_t *valid,
     size_t valid_count, double from, double to, struct mmq_err *err)
 {
 	const struct mmq_progress progress = { .report = fit_progress, .arg = job };
@@ -32,6 +32,21 @@ mmq_job_fit_rows(struct mmq_job *job, struct mmq_model **model_out, const uint32
 		.checkpoint = &job->checkpoint, .resume = mmq_job_checkpoint_left(job), .previous = job->previous,
 		.warnings = &job->warnings };
 	return mmq_model_fit(model_out, &fit, err);
+}
+
+int
+mmq_job_fit_rows(struct mmq_job *job, struct mmq_model **model_out, const uint32_t *rows, size_t rows_count, const uint32_t *valid,
+    size_t valid_count, double from, double to, struct mmq_err *err)
+{
+	bool calibrates = job->request.calibrate != MMQ_CALIBRATE_NONE;
+	double end = calibrates && valid_count == 0 ? from + (to - from) / 6 : to;   /* five more fits follow */
+
+	if (mmq_job_fit_plain(job, model_out, rows, rows_count, valid, valid_count, from, end, err) == -1)
+		return -1;
+	if (!calibrates || mmq_job_calibrate(job, *model_out, rows, rows_count, valid, valid_count, end, to, err) == 0)
+		return 0;
+	mmq_model_destroy(model_out);
+	return -1;
 }
 
 /* Mean of the folds' metrics, each weighted by its rows. */

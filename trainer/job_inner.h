@@ -28,6 +28,9 @@ struct mmq_job_source {
 	size_t rows;
 };
 
+/* Drop of the score when a column is shuffled, over the repeats. */
+struct mmq_importance { double mean, deviation; };
+
 struct mmq_phase_row;
 
 struct mmq_job {
@@ -83,6 +86,10 @@ struct mmq_job {
 	struct mmq_buf warnings;               /* one a line */
 	struct mmq_metrics test, valid, train; /* rows 0: not measured */
 	struct mmq_buf gates;                  /* packed list of what was held against the metrics; size 0: none asked for */
+	struct mmq_importance *importance;     /* (the model's fields); NULL: not asked for */
+	double importance_score;               /* of the rows as they are */
+	size_t importance_rows, calibrated_on; /* rows */
+	bool calibrated_by_folds;
 	double fit_fraction_from, fit_fraction_to; /* which part of the phase the fit that runs now is: several with folds and refit */
 	uint32_t version;
 	char alias[MMQ_NAME_MAX + 1];          /* "" : none */
@@ -124,12 +131,20 @@ void mmq_job_checkpoint_begin(struct mmq_job *job);
 const struct mmq_part *mmq_job_checkpoint_left(const struct mmq_job *job);
 void mmq_job_checkpoint_end(struct mmq_job *job);
 
-/* job_fit.c: one fit on these rows; progress covers from..to of the phase. */
+/* job_fit.c: one fit on these rows; progress covers from..to of the phase. plain: not calibrated. */
+int mmq_job_fit_plain(struct mmq_job *job, struct mmq_model **model_out, const uint32_t *rows, size_t rows_count, const uint32_t *valid,
+    size_t valid_count, double from, double to, struct mmq_err *err);
 int mmq_job_fit_rows(struct mmq_job *job, struct mmq_model **model_out, const uint32_t *rows, size_t rows_count, const uint32_t *valid,
     size_t valid_count, double from, double to, struct mmq_err *err);
 /* job_evaluate.c: metrics of a model on these rows of frame (all if rows == NULL); y and weight are by frame row. */
 int mmq_job_measure(struct mmq_job *job, const struct mmq_model *model, const struct mmq_frame *frame, const double *y, const float *weight,
     const uint32_t *rows, size_t rows_count, struct mmq_metrics *out, struct mmq_err *err);
+/* job_calibrate.c: as the request asks, on valid or (valid_count 0) by folds of rows. */
+int mmq_job_calibrate(struct mmq_job *job, struct mmq_model *model, const uint32_t *rows, size_t rows_count, const uint32_t *valid, size_t valid_count,
+    double from, double to, struct mmq_err *err);
+/* job_importance.c: if the request asks for it. */
+int mmq_job_importance(struct mmq_job *job, struct mmq_err *err);
+void mmq_job_put_importance(const struct mmq_job *job, struct mmq_buf *out);
 /* job_card.c: the card as a msgpack map; the result as the answer shows it. */
 void mmq_job_put_card(const struct mmq_job *job, struct mmq_buf *out);
 void mmq_job_put_result(const struct mmq_job *job, struct mmq_buf *out);

@@ -153,12 +153,22 @@ make_weights(struct mmq_job *job, struct mmq_err *err)
 	return 0;
 }
 
+static int
+check_calibrate(const struct mmq_job *job, struct mmq_err *err)
+{
+	_Static_assert(MMQ_CALIBRATE_SIGMOID == 1 && MMQ_CALIBRATE_ISOTONIC == 2, "the numbers of request.h");
+	if (job->request.calibrate == MMQ_CALIBRATE_NONE || job->task == MMQ_BINARY || job->task == MMQ_MULTICLASS)
+		return 0;
+	return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "calibrate", "none for a task without classes", "%s",
+	    mmq_calibration_name((enum mmq_calibration)job->request.calibrate));
+}
+
 int
 mmq_job_prepare(struct mmq_job *job, struct mmq_err *err)
 {
 	unsigned threads = job->request.threads > 0 ? job->request.threads : job->options.threads_max;
 
-	if (choose_engine(job, err) == -1 || cut_rows(job, err) == -1 || make_weights(job, err) == -1)
+	if (choose_engine(job, err) == -1 || check_calibrate(job, err) == -1 || cut_rows(job, err) == -1 || make_weights(job, err) == -1)
 		return -1;
 	job->pool = mmq_pool_new(threads > job->options.threads_max ? job->options.threads_max : threads);
 	return 0;

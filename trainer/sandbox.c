@@ -58,11 +58,13 @@ close_others(int a, int b)
 static void
 child(const struct mmq_sandbox *sandbox, size_t mapped, int (*work)(void *, int, struct mmq_err *), void *work_arg, int fd, int out)
 {
+	static const int own[] = { SIGTERM, SIGINT, SIGHUP, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT };
 	struct mmq_err err = { 0 };
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-	signal(SIGTERM, SIG_DFL);
+	for (size_t i = 0; i < sizeof(own) / sizeof(own[0]); i++)
+		signal(own[i], SIG_DFL);   /* whatever this program does about them */
 	close_others(fd, out);
 	bound(RLIMIT_CORE, 0);
 	bound(RLIMIT_NOFILE, 0);

@@ -71,11 +71,16 @@ static void
 put_header(struct mmq_buf *out, const struct mmq_container_part *parts, size_t parts_count, uint64_t *tensor_bytes_out)
 {
 	uint64_t place = 0;
+	size_t features = 1;
 
+	/* A reader that knew nothing of calibration would answer other probabilities. */
+	for (size_t i = 0; i < parts_count; i++)
+		features = strcmp(parts[i].kind, "calibrate") == 0 ? 2 : features;
 	mmq_put_map(out, 2);
 	mmq_put_str(out, "requires");
-	mmq_put_array(out, 1);
-	mmq_put_str(out, mmq_container_features[0]);
+	mmq_put_array(out, features);
+	for (size_t i = 0; i < features; i++)
+		mmq_put_str(out, mmq_container_features[i]);
 	mmq_put_str(out, "parts");
 	mmq_put_array(out, parts_count);
 	for (size_t i = 0; i < parts_count; i++) {

@@ -13,7 +13,7 @@ enum {
 static const char mmq_container_magic[8] = { 'm', 'o', 'd', 'e', 'l', 'm', 'q', '\n' };
 
 /* What `requires` may hold. [0] is the pipeline that every model of this version needs: prepare -> engine -> decide. */
-static const char *const mmq_container_features[] = { "pipeline-1" };
+static const char *const mmq_container_features[] = { "pipeline-1", "calibrate-1" };
 
 static inline uint64_t
 mmq_container_padded(uint64_t bytes)

@@ -40,6 +40,8 @@ mmq_model_complete(struct mmq_model *model, struct mmq_err *err)
 	model->outputs = gives & (MMQ_OUT_SCORE | MMQ_OUT_PROBABILITY | MMQ_OUT_CONTRIBUTION | MMQ_OUT_LEAF);
 	if (mmq_decide_engine_classes(decide) == 0)
 		model->outputs &= ~(unsigned)MMQ_OUT_PROBABILITY;
+	if (model->calibrate.kind != MMQ_CALIBRATE_NONE)
+		model->outputs |= MMQ_OUT_PROBABILITY;
 	model->score_cols = engine->score_cols(model->state);
 	model->leaf_cols = engine->leaf_cols != NULL ? engine->leaf_cols(model->state) : 0;
 	if (model->leaf_cols == 0)
@@ -88,6 +90,11 @@ open_parts(struct mmq_model *model, struct mmq_err *err)
 	    mmq_prepare_open(&model->prepare, &model->schema, parts[1]->part, err) == -1 ||
 	    mmq_decide_open(&model->decide, parts[3]->part, err) == -1 || model->engine->open(&model->state, parts[2]->part, err) == -1)
 		return -1;
+	const struct mmq_container_part *calibrate = mmq_container_find(model->container, "calibrate");
+	if (calibrate != NULL && calibrate->version != 1)
+		return mmq_err_set(err, MMQ_FAILED_PRECONDITION, "model file: part 'calibrate' has version %u, want 1", calibrate->version);
+	if (calibrate != NULL && mmq_calibrate_open(&model->calibrate, &model->decide, calibrate->part, err) == -1)
+		return -1;
 	return mmq_model_complete(model, err);
 }
 
@@ -116,6 +123,7 @@ mmq_model_destroy(struct mmq_model **model)
 		(*model)->engine->destroy(&(*model)->state);
 	mmq_prepare_destroy(&(*model)->prepare);
 	mmq_decide_fini(&(*model)->decide);
+	mmq_calibrate_fini(&(*model)->calibrate);
 	mmq_schema_fini(&(*model)->schema);
 	free((*model)->column_names);
 	free((*model)->contribution_column);
@@ -130,6 +138,7 @@ mmq_model_parts_init(struct mmq_model_parts *parts)
 	mmq_part_init(&parts->schema, true);
 	mmq_part_init(&parts->prepare, true);
 	mmq_part_init(&parts->decide, true);
+	mmq_part_init(&parts->calibrate, true);
 }
 
 void
@@ -138,6 +147,7 @@ mmq_model_parts_fini(struct mmq_model_parts *parts)
 	mmq_part_fini(&parts->schema);
 	mmq_part_fini(&parts->prepare);
 	mmq_part_fini(&parts->decide);
+	mmq_part_fini(&parts->calibrate);
 }
 
 int
@@ -147,11 +157,17 @@ mmq_model_parts_write(const struct mmq_model_parts *parts, int fd, struct mmq_er
 		{ .id = "schema", .kind = "schema", .name = "columns", .version = 1, .part = &parts->schema },
 		{ .id = "prepare", .kind = "prepare", .name = "auto", .version = 1, .inputs_count = 1, .inputs = { "schema" }, .part = &parts->prepare },
 		{ .id = "engine", .kind = "engine", .version = 1, .inputs_count = 1, .inputs = { "prepare" }, .part = parts->engine_part },
+		{ .id = "calibrate", .kind = "calibrate", .name = "curves", .version = 1, .inputs_count = 1, .inputs = { "engine" }, .part = &parts->calibrate },
 		{ .id = "decide", .kind = "decide", .name = "decide", .version = 1, .inputs_count = 1, .inputs = { "engine" }, .part = &parts->decide },
 	};
+	size_t count = sizeof(entries) / sizeof(entries[0]);
 
 	strncpy(entries[2].name, parts->engine, MMQ_PART_KEY_MAX);
-	return mmq_container_write(fd, entries, 4, err);
+	if (parts->has_calibrate)
+		strncpy(entries[4].inputs[0], "calibrate", MMQ_PART_KEY_MAX);
+	else
+		entries[3] = entries[--count];
+	return mmq_container_write(fd, entries, count, err);
 }
 
 int
@@ -171,6 +187,9 @@ mmq_model_save(const struct mmq_model *model, int fd, struct mmq_err *err)
 	mmq_model_parts_init(&parts);
 	mmq_schema_save(&model->schema, &parts.schema);
 	mmq_decide_save(&model->decide, &parts.decide);
+	parts.has_calibrate = model->calibrate.kind != MMQ_CALIBRATE_NONE;
+	if (parts.has_calibrate)
+		mmq_calibrate_save(&model->calibrate, &parts.calibrate);
 	if (mmq_prepare_save(model->prepare, &parts.prepare, err) == 0 && mmq_model_save_engine(model, &engine, err) == 0)
 		result = mmq_model_parts_write(&parts, fd, err);
 	mmq_model_parts_fini(&parts);
@@ -222,6 +241,28 @@ const struct mmq_prepare *
 mmq_model_preparation(const struct mmq_model *model)
 {
 	return model->prepare;
+}
+
+int
+mmq_model_calibrate(struct mmq_model *model, enum mmq_calibration kind, const double *inputs, const double *y, const float *weight, size_t rows,
+    struct mmq_err *err)
+{
+	double *code = mmq_array(rows, sizeof(*code));
+
+	for (size_t r = 0; r < rows; r++)
+		code[r] = mmq_decide_class(&model->decide, (uint32_t)y[r]);
+	mmq_calibrate_fini(&model->calibrate);
+	int result = mmq_calibrate_fit(&model->calibrate, kind, &model->decide, inputs, code, weight, rows, err);
+	if (result == 0)
+		model->outputs |= MMQ_OUT_PROBABILITY;
+	free(code);
+	return result;
+}
+
+enum mmq_calibration
+mmq_model_calibration(const struct mmq_model *model)
+{
+	return model->calibrate.kind;
 }
 
 const char *

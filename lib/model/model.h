@@ -9,6 +9,7 @@
 #include "data/frame.h"
 #include "data/schema.h"
 #include "engine/engine.h"
+#include "model/calibrate.h"
 #include "model/container.h"
 #include "model/decide.h"
 #include "prepare/prepare.h"
@@ -47,13 +48,23 @@ struct mmq_model_fit {
 int mmq_model_fit(struct mmq_model **model_out, const struct mmq_model_fit *fit, struct mmq_err *err);
 void mmq_model_destroy(struct mmq_model **model);
 
+/* Give a model that classifies probabilities of its own, in two steps: what its curves take of rows of frame (whose columns are the model's schema's)
+ * into inputs (rows_count, mmq_calibrate_cols), and the fit of the curves on such inputs, y (rows) as class indices. Before the model is shared. */
+struct mmq_scratch;
+int mmq_model_calibration_inputs(const struct mmq_model *model, const struct mmq_frame *frame, const uint32_t *rows, size_t rows_count,
+    struct mmq_scratch *scratch, double *inputs, struct mmq_err *err);
+int mmq_model_calibrate(struct mmq_model *model, enum mmq_calibration kind, const double *inputs, const double *y, const float *weight, size_t rows,
+    struct mmq_err *err);
+enum mmq_calibration mmq_model_calibration(const struct mmq_model *model);
+
 /* Write the model file to fd (empty, at its start). Does not fsync. */
 int mmq_model_save(const struct mmq_model *model, int fd, struct mmq_err *err);
 /* The same from its pieces, for models that were not fitted here: the caller fills schema, prepare and decide between init and write. */
 struct mmq_model_parts {
 	const char *engine;
 	const struct mmq_part *engine_part;    /* borrowed */
-	struct mmq_part schema, prepare, decide;
+	struct mmq_part schema, prepare, decide, calibrate;
+	bool has_calibrate;
 };
 void mmq_model_parts_init(struct mmq_model_parts *parts);
 void mmq_model_parts_fini(struct mmq_model_parts *parts);

@@ -13,6 +13,7 @@ struct mmq_model {
 	size_t features_count;
 	void *state;
 	struct mmq_decide decide;
+	struct mmq_calibrate calibrate;    /* kind NONE: probabilities are the engine's own */
 	unsigned outputs;
 	const char *contribution_method;   /* NULL: it gives none */
 	uint32_t *contribution_column;     /* (features_count): the model's column of each contribution, which come in the batch's order */

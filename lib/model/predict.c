@@ -16,7 +16,7 @@ struct mmq_scratch {
 	struct mmq_prepared one;           /* what is being added */
 	struct mmq_batch joined;           /* rows of several requests; points into the areas below */
 	struct area dense, codes, row_start, col, value;
-	struct area score, probability, contribution, contribution_error, summed, summed_error, base, leaf, label, engine;
+	struct area score, probability, contribution, contribution_error, summed, summed_error, base, leaf, label, engine, curves;
 };
 
 struct mmq_scratch *
@@ -33,7 +33,7 @@ mmq_scratch_destroy(struct mmq_scratch **scratch)
 		return;
 	mmq_prepared_fini(&s->one);
 	struct area *areas[] = { &s->dense, &s->codes, &s->row_start, &s->col, &s->value, &s->score, &s->probability, &s->contribution,
-		&s->contribution_error, &s->summed, &s->summed_error, &s->base, &s->leaf, &s->label, &s->engine };
+		&s->contribution_error, &s->summed, &s->summed_error, &s->base, &s->leaf, &s->label, &s->engine, &s->curves };
 	for (size_t i = 0; i < sizeof(areas) / sizeof(*areas); i++)
 		free(areas[i]->bytes);
 	free(s);
@@ -170,6 +170,20 @@ decide(const struct mmq_model *model, unsigned wanted, struct mmq_scratch *s, co
 	to->leaf = out->leaf;
 }
 
+/* The engine's scores through the model's curves. */
+static int
+calibrate(const struct mmq_model *model, size_t rows, struct mmq_scratch *s, struct mmq_outputs *out, struct mmq_err *err)
+{
+	double *inputs = reserve_array(&s->curves, rows, mmq_calibrate_cols(&model->decide), 1, sizeof(double));
+
+	out->probability = reserve_array(&s->probability, rows, model->decide.classes.count, 1, sizeof(double));
+	if (inputs == NULL || out->probability == NULL)
+		return mmq_err_set(err, MMQ_RESOURCE_EXHAUSTED, "no memory for the probabilities of %zu rows", rows);
+	mmq_calibrate_inputs(&model->decide, rows, out->score, out->score_cols, inputs);
+	mmq_calibrate_apply(&model->calibrate, rows, inputs, out->probability);
+	return 0;
+}
+
 static int
 run(const struct mmq_model *model, const struct mmq_batch *batch, unsigned wanted, struct mmq_scratch *s, struct mmq_prediction *to,
     struct mmq_err *err)
@@ -180,8 +194,13 @@ run(const struct mmq_model *model, const struct mmq_batch *batch, unsigned wante
 		.leaf_cols = model->leaf_cols, .columns = model->columns };
 	if (wanted & MMQ_WANT_PREDICTION)
 		out.wanted |= model->outputs & MMQ_OUT_PROBABILITY ? MMQ_OUT_PROBABILITY : MMQ_OUT_SCORE;
-	if (mmq_model_check_wanted(model, out.wanted, err) == -1 || reserve_outputs(model, batch->rows, s, &out, err) == -1 ||
-	    model->engine->predict(model->state, batch, &out, s->engine.bytes, err) == -1)
+	if (mmq_model_check_wanted(model, out.wanted, err) == -1)
+		return -1;
+	bool calibrates = model->calibrate.kind != MMQ_CALIBRATE_NONE && (out.wanted & MMQ_OUT_PROBABILITY);
+	if (calibrates)
+		out.wanted = (out.wanted & ~(unsigned)MMQ_OUT_PROBABILITY) | MMQ_OUT_SCORE;
+	if (reserve_outputs(model, batch->rows, s, &out, err) == -1 || model->engine->predict(model->state, batch, &out, s->engine.bytes, err) == -1 ||
+	    (calibrates && calibrate(model, batch->rows, s, &out, err) == -1))
 		return -1;
 	decide(model, wanted, s, &out, to);
 	return 0;
@@ -271,4 +290,18 @@ int
 mmq_model_run(const struct mmq_model *model, unsigned wanted, struct mmq_scratch *scratch, struct mmq_prediction *out, struct mmq_err *err)
 {
 	return run(model, &scratch->joined, wanted, scratch, out, err);
+}
+
+int
+mmq_model_calibration_inputs(const struct mmq_model *model, const struct mmq_frame *frame, const uint32_t *rows, size_t rows_count,
+    struct mmq_scratch *scratch, double *inputs, struct mmq_err *err)
+{
+	struct mmq_prediction out;
+
+	if (mmq_decide_engine_classes(&model->decide) < 2)
+		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "calibrate", "a classification task", "%s", mmq_task_name(model->decide.task));
+	if (mmq_model_predict(model, frame, rows, rows_count, MMQ_OUT_SCORE, scratch, &out, NULL, err) == -1)
+		return -1;
+	mmq_calibrate_inputs(&model->decide, out.rows, out.score, out.score_cols, inputs);
+	return 0;
 }

@@ -71,6 +71,8 @@ struct mmq_train_request {
 	uint32_t width;                          /* columns of sparse data; 0: not set */
 	struct mmq_text warm_model, warm_alias;  /* warm_model.at == NULL: none */
 	uint32_t warm_version;                   /* 0: by warm_alias, or production */
+	int calibrate;                           /* 0 none, 1 sigmoid, 2 isotonic: enum mmq_calibration of model.h */
+	uint32_t importance_repeats, importance_rows_max;   /* repeats 0: not asked for */
 	struct mmq_text alias;                   /* to point at the new version; "production" when not set; at == NULL: none (sent as nil) */
 	struct mmq_text description;
 	bool keep;

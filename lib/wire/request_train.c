@@ -251,6 +251,50 @@ read_keep(void *into, const struct mmq_raw *value, struct mmq_err *err)
 	return mmq_want_bool(&reader, "keep", &((struct mmq_train_request *)into)->keep, err);
 }
 
+static int
+read_calibrate(void *into, const struct mmq_raw *value, struct mmq_err *err)
+{
+	struct mmq_reader reader = mmq_raw_reader(value);
+	return mmq_want_choice(&reader, "calibrate", "none|sigmoid|isotonic", &((struct mmq_train_request *)into)->calibrate, err);
+}
+
+static int
+read_repeats(void *into, const struct mmq_raw *value, struct mmq_err *err)
+{
+	uint64_t repeats;
+	int rc = read_unsigned(&repeats, value, "importance.repeats", 1, 100, err);
+	((struct mmq_train_request *)into)->importance_repeats = (uint32_t)repeats;
+	return rc;
+}
+
+static int
+read_importance_rows(void *into, const struct mmq_raw *value, struct mmq_err *err)
+{
+	uint64_t rows;
+	int rc = read_unsigned(&rows, value, "importance.rows_max", 2, 1000000, err);
+	((struct mmq_train_request *)into)->importance_rows_max = (uint32_t)rows;
+	return rc;
+}
+
+static int
+read_importance(void *into, const struct mmq_raw *value, struct mmq_err *err)
+{
+	static const struct mmq_key keys[] = { { "repeats", read_repeats, false }, { "rows_max", read_importance_rows, false }, { NULL, NULL, false } };
+	struct mmq_train_request *train = into;
+	struct mmq_reader reader = mmq_raw_reader(value);
+	bool is_wanted = true;
+	struct mmq_raw map;
+
+	train->importance_rows_max = 2000;
+	if (mmq_read_peek(&reader) == MMQ_T_BOOL) {
+		int rc = mmq_want_bool(&reader, "importance", &is_wanted, err);
+		train->importance_repeats = is_wanted ? 5 : 0;
+		return rc;
+	}
+	train->importance_repeats = 5;
+	return mmq_keys_map(&map, value, "importance", err) == -1 ? -1 : mmq_keys_read(keys, into, map.at, map.size, err);
+}
+
 int
 mmq_train_request_read(struct mmq_train_request *train, const void *request, size_t size, struct mmq_err *err)
 {
@@ -261,7 +305,7 @@ mmq_train_request_read(struct mmq_train_request *train, const void *request, siz
 		{ "class_weight", read_class_weight, false }, { "positive", read_positive, false }, { "threads", read_threads, false },
 		{ "memory_mb", read_memory, false }, { "seed", read_seed, false }, { "width", read_width, false },
 		{ "warm_start", read_warm_start, false }, { "alias", read_alias, true }, { "description", read_description, false },
-		{ "keep", read_keep, false }, { NULL, NULL, false },
+		{ "keep", read_keep, false }, { "calibrate", read_calibrate, false }, { "importance", read_importance, false }, { NULL, NULL, false },
 	};
 
 	*train = (struct mmq_train_request){ .split = MMQ_SPLIT_DEFAULT, .alias = { "production", 10 } };
