@@ -16,6 +16,7 @@ static const struct mmq_option options[] = {
 	{ "cache-bytes", MMQ_OPTION_BYTES, AT(cache_bytes), "4G", 1 << 20, INT64_MAX / 2, 0, "mapped model files kept when not in use, least recently used go first" },
 	{ "batch-rows", MMQ_OPTION_COUNT, AT(batch_rows), "16384", 1, 1 << 20, 0, "most rows in one engine call; 5 ms of work is the usual limit" },
 	{ "window", MMQ_OPTION_COUNT, AT(window), "1024", 1, 65536, 0, "most requests held at once" },
+	{ "hang-ms", MMQ_OPTION_COUNT, AT(hang_ms), "20000", 100, 86400000, 0, "processor time after which a turn, meant to take 5 ms, counts as hung: the process leaves for a fresh start" },
 	{ "name", MMQ_OPTION_TEXT, AT(name), NULL, 0, 0, 0, "what this worker is called in status, at most 32 bytes; crashes are counted by it" },
 	{ "key-file", MMQ_OPTION_TEXT, AT(key_file), NULL, 0, 0, 0, "this worker's secret certificate (CURVE)" },
 	{ "server-key-file", MMQ_OPTION_TEXT, AT(server_key_file), NULL, 0, 0, 0, "the broker's public certificate (CURVE)" },
@@ -52,7 +53,7 @@ start(void *arg, struct mmq_err *err)
 	if (mmq_worker_watch(self->worker, mmq_cache_fd(self->cache)) == -1 || mmq_worker_watch(self->worker, mmq_signal_fd()) == -1)
 		return mmq_err_set(err, MMQ_INTERNAL, "too many descriptors are watched");
 	mmq_worker_ready(self->worker, MMQ_WORK_PREDICT, (uint32_t)self->window);
-	return 0;
+	return mmq_guard_turns(self->hang_ms, err);
 }
 
 static void
@@ -161,8 +162,11 @@ loop(void *arg, struct mmq_err *err)
 		/* Work that keeps coming must not hide that another model is there now. */
 		if (mmq_cache_is_loading(self->cache))
 			take_loaded(self);
-		if (mmq_batcher_has_work(&self->batcher))
-			mmq_batcher_turn(&self->batcher, self->cache);
+		if (!mmq_batcher_has_work(&self->batcher))
+			continue;
+		mmq_guard_turn_begin();
+		mmq_batcher_turn(&self->batcher, self->cache);
+		mmq_guard_turn_end();
 	}
 	mmq_worker_flush(self->worker);
 	return self->batcher.torn ? mmq_err_set(err, MMQ_DATA_LOSS, "a model file was cut short under the engine; leaving for a fresh start") : 0;

@@ -12,7 +12,7 @@
 struct mmq_predictor {
 	/* Options. */
 	char *home, *work, *store_path, *name, *key_file, *server_key_file;
-	int64_t cache_bytes, batch_rows, window;
+	int64_t cache_bytes, batch_rows, window, hang_ms;
 	/* Alive between start and stop. */
 	struct mmq_place place;
 	struct mmq_store *store;

@@ -2,6 +2,7 @@
 #include "trainer/job.h"
 
 #include <math.h>
+#include <poll.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -300,6 +301,21 @@ struct mmq_work_item *
 mmq_job_item(const struct mmq_job *job)
 {
 	return job->item;
+}
+
+bool
+mmq_job_end_within(struct mmq_job *job, int64_t ms)
+{
+	int64_t until_us = mmq_clock_mono_us() + ms * 1000, left_us;
+	uint64_t wakes;
+
+	mmq_job_cancel(job, MMQ_UNAVAILABLE);
+	while (!mmq_job_is_done(job) && (left_us = until_us - mmq_clock_mono_us()) > 0) {
+		struct pollfd fd = { .fd = job->options.wake_fd, .events = POLLIN };
+		if (poll(&fd, 1, (int)(left_us / 1000) + 1) == 1 && read(job->options.wake_fd, &wakes, sizeof(wakes)) == -1)
+			continue;   /* somebody else took it: look again */
+	}
+	return mmq_job_is_done(job);
 }
 
 void

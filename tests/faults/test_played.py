@@ -56,11 +56,34 @@ def test_10_a_training_without_progress_goes_to_another_trainer(home, context):
         job, item = client.receive()["job"], hung.work()
         other = Worker(context, broker, kind="trainer", window=1)
         taken = until(lambda: hung.beat(item) or other.beat() or (other.take(0.05) and other.items and other.items.pop(0)))
+        other.result(taken, {"model": "rose"})      # at once: it has 400 ms too
         assert taken.attempt == 2 and hung.expect("bye")["code"] == "DEADLINE_EXCEEDED"
-        other.result(taken, {"model": "rose"})
         assert client.ask("job.wait", job=job)["state"] == "done"
     finally:
         broker.kill()
+
+
+def test_10_a_trainer_that_hangs_is_taken_its_job_and_leaves(home, context, shim):
+    """Its compute thread hangs in a write while its heartbeats go on."""
+    service = Service(home, context)
+    service.broker = Broker(home, "--lease-ms", "2000", "--heartbeat-ms", "200", "--stall-ms", "1000")
+    try:
+        fault = home.parent / "fault"
+        service.broker.start()
+        service.client = Client(context, service.broker)
+        hung = service.worker("trainer", "--data", str(DATA), "--name", "trainer-1", env={"LD_PRELOAD": str(shim), "MMQ_DISK_FAULT": str(fault)})
+        service.whole(1, 0)
+        fault.write_text("-1 /store/tmp/")
+        job = service.train("iris")
+        assert until(lambda: service.state(job).get("progress", {}).get("phase") == "publish")
+        service.worker("trainer", "--data", str(DATA), "--name", "trainer-2")
+        done = service.wait(job)
+        assert done["state"] == "done" and done["attempt"] == 2
+        assert hung.wait(15) == 1 and "event=hang" in (home.parent / "trainer.log").read_text()
+        assert service.versions("iris") == ["000001"]
+        assert [one["name"] for one in service.client.ask("status")["crashes"]["workers"]] == ["trainer-1"]
+    finally:
+        service.close()
 
 
 def test_11_a_request_that_kills_workers_is_given_up_and_the_others_go_on(context, broker):

@@ -30,7 +30,7 @@ def columns_alike(service, one, other):
     return answers[0]["outputs"] == answers[1]["outputs"]
 
 
-def test_01_02_a_killed_training_is_done_again_with_the_same_bits(service):
+def test_01_a_killed_training_is_done_again_with_the_same_bits(service):
     service.start(trainers=1, predictors=1)
     job = service.train("disturbed", **SLOW)
     service.until_phase(job)
@@ -41,6 +41,25 @@ def test_01_02_a_killed_training_is_done_again_with_the_same_bits(service):
     assert service.versions("disturbed") == ["000001"]
     service.trained("calm", **SLOW)
     assert columns_alike(service, "disturbed", "calm")
+
+
+def test_02_a_training_killed_between_checkpoints_goes_on_from_the_last_with_the_same_bits(service):
+    service.start(predictors=1)
+    often = ("--data", str(DATA), "--checkpoint-ms", "20")
+    service.worker("trainer", *often)
+    service.whole(1, 1)
+    job = service.train("resumed", **{**SLOW, "params": {"max_iter": 200, "tol": 0.0}})
+    folder = service.home / "store/jobs/default" / job
+    assert until(lambda: service.state(job) and (folder / "checkpoint.mmq").exists())
+    service.kill("trainer")
+    assert service.versions("resumed") == []
+    service.worker("trainer", *often)
+    done = service.wait(job, 60)
+    assert done["state"] == "done" and done["attempt"] == 2
+    assert re.search(rf"event=checkpoint job={job} resume=[1-9]", (service.home.parent / "trainer.log").read_text())
+    service.trained("whole", **{**SLOW, "params": {"max_iter": 200, "tol": 0.0}})
+    assert columns_alike(service, "resumed", "whole")
+    assert not folder.exists()      # what is no longer needed is gone
 
 
 def test_03_nothing_is_visible_of_a_half_written_version_and_its_pieces_go(service):
@@ -216,6 +235,7 @@ def test_29_deadlines_are_answered_in_time_while_the_only_predictor_hangs(servic
 
 @pytest.mark.parametrize("phase", ["fit"])
 def test_62_a_partition_that_heals_publishes_once(home, context, phase):
+    """As soon as another trainer has done it, or after MMQ_PARTITION_SECONDS."""
     broker = Broker(home, "--lease-ms", "800", "--heartbeat-ms", "200", "--adoption-ms", "300", "--work", "tcp://127.0.0.1:*")
     service = Service(home, context)
     service.broker = broker
@@ -228,10 +248,13 @@ def test_62_a_partition_that_heals_publishes_once(home, context, phase):
         job = service.train("m", **SLOW)
         service.until_phase(job, phase)
         wire.flows.clear()
+        cut_at = time.monotonic()
         service.worker("trainer", "--data", str(DATA))
         done = service.wait(job, 60)
         assert done["state"] == "done" and done["attempt"] == 2 and done["version"] == 1
         before = digest(service.file_of("m"))
+        heals_at = cut_at + float(os.environ.get("MMQ_PARTITION_SECONDS", "0"))
+        until(lambda: service.client.ask("ping") and time.monotonic() >= heals_at, max(0, heals_at - time.monotonic()))
         wire.flows.set()
         service.whole(2, 0)
         assert service.versions("m") == ["000001"] and digest(service.file_of("m")) == before
