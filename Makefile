@@ -63,7 +63,8 @@ lint:
 bench: all $(BENCHES)
 	@bench/run $(B)
 
-$(BIN)/modelmq: $(call objects,$(wildcard cli/*.c)) $(LIBRARY)
+# `modelmq journal` and `doctor` look into the journal's file with the code that writes it.
+$(BIN)/modelmq: $(call objects,$(wildcard cli/*.c broker/journal_*.c)) $(LIBRARY)
 	@mkdir -p $(@D); $(CC) $(LINK) $(LDFLAGS) -o $@ $^ $(LIBS) $(LDLIBS)
 define daemon_rule
 $(BIN)/modelmq-$(1): $(call objects,$(wildcard $(1)/*.c)) $(LIBRARY)

@@ -1,4 +1,4 @@
-/* journal_file.c: the journal's file before it is used: its lock, the disk it lies on, its format, its own settings. */
+/* journal_file.c: the journal's file as a file: its lock, the disk it lies on, its format, its own settings, pages that hold nothing. */
 #include "broker/journal_inner.h"
 
 #include <errno.h>
@@ -7,6 +7,8 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/vfs.h>
+
+enum { SLACK_PAGES_MIN = 1000 };
 
 /* Of a setting. */
 static int64_t
@@ -181,4 +183,30 @@ journal_file_start(struct journal_db *db, const char *path, struct mmq_journal_i
 		return mmq_err_set(err, MMQ_DATA_LOSS, "journal '%s': %s", path, sqlite3_errmsg(db->db));
 	info->pending = (uint64_t)pending;
 	return 0;
+}
+
+static int
+page_count(struct journal_db *db, enum journal_statement which)
+{
+	sqlite3_stmt *statement;
+	int count = 0;
+
+	if (journal_statement(db, which, &statement) == SQLITE_OK && sqlite3_step(statement) == SQLITE_ROW)
+		count = sqlite3_column_int(statement, 0);
+	sqlite3_reset(statement);
+	return count;
+}
+
+/* Files that were made by format 1 cannot do this until `modelmq journal compact` has rewritten them: then nothing changes and no more is tried. */
+int
+journal_give_back(struct journal_db *db, bool *is_more_out)
+{
+	int unused = page_count(db, JS_FREE_PAGES), code;
+
+	*is_more_out = false;
+	if (unused <= SLACK_PAGES_MIN || unused <= page_count(db, JS_PAGES) / 4)
+		return SQLITE_OK;
+	code = sqlite3_exec(db->db, "PRAGMA incremental_vacuum(256)", NULL, NULL, NULL);   /* about a megabyte */
+	*is_more_out = code == SQLITE_OK && page_count(db, JS_FREE_PAGES) < unused;
+	return code;
 }

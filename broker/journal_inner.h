@@ -11,9 +11,9 @@
 enum { JOURNAL_FORMAT = 2, JOURNAL_APPLICATION = 0x4d4d514a };   /* "MMQJ" */
 
 enum journal_statement {
-	JS_PUT, JS_FIND_SEQ, JS_FIND_ID, JS_FIND_JOB, JS_HAS_JOB, JS_CHANGE, JS_BODY_PUT, JS_BODY_GET, JS_BODY_DELETE, JS_ANSWER_PUT, JS_ANSWER_GET,
+	JS_PUT, JS_FIND_SEQ, JS_AFTER, JS_FIND_ID, JS_FIND_JOB, JS_HAS_JOB, JS_CHANGE, JS_BODY_PUT, JS_BODY_GET, JS_BODY_DELETE, JS_ANSWER_PUT, JS_ANSWER_GET,
 	JS_ANSWER_DELETE, JS_GRANT_JOB, JS_GRANT_MAX, JS_GRANT_PUT, JS_SETTING_PUT, JS_SETTING_GET, JS_PRUNE_FIND, JS_PRUNE_DEAD, JS_SIZE,
-	JS_PRUNE, JS_LANES, JS_HEADS, JS_LIST, JS_DEAD, JS_EXPIRED, JS_EXPIRED_NEXT, JS_RESULTS, JS_RESULTS_OLDEST, JS_BEGIN, JS_COMMIT, JS_ROLLBACK,
+	JS_PRUNE, JS_LANES, JS_HEADS, JS_LIST, JS_DEAD, JS_EXPIRED, JS_EXPIRED_NEXT, JS_RESULTS, JS_RESULTS_OLDEST, JS_PAGES, JS_FREE_PAGES, JS_BEGIN, JS_COMMIT, JS_ROLLBACK,
 	JS_SAVE, JS_SAVE_BACK, JS_SAVE_RELEASE, JOURNAL_STATEMENTS
 };
 
@@ -30,6 +30,8 @@ struct journal_db {
  * format: makes the tables of a new file, refuses a newer or foreign one. start: reads the settings, counts this start durably. */
 int journal_file_lock(const char *path, int *lock_fd_out, struct mmq_err *err);
 int journal_file_format(struct journal_db *db, const struct mmq_journal_options *options, struct mmq_err *err);
+/* Give the disk one slice of the pages that hold nothing, if these are more than a quarter. An SQLite code. */
+int journal_give_back(struct journal_db *db, bool *is_more_out);
 int journal_file_start(struct journal_db *db, const char *path, struct mmq_journal_info *info, struct mmq_err *err);
 
 /* Settings: the journal's own and, as "meta.<key>", those of META. get: the size, 0 for none; SQLITE_CORRUPT when damaged. */

@@ -61,6 +61,7 @@ static const char tables[] =
 static const char *const statements[JOURNAL_STATEMENTS] = {
 	[JS_PUT] = "INSERT OR IGNORE INTO request (seq, @, sum) VALUES (?, #, ?)",
 	[JS_FIND_SEQ] = ROW "WHERE seq = ?",
+	[JS_AFTER] = ROW "WHERE seq > ? ORDER BY seq LIMIT ?",
 	[JS_FIND_ID] = ROW "WHERE tenant = ? AND id_is_binary = ? AND id = ?",
 	[JS_FIND_JOB] = ROW "WHERE job = ? AND tenant = ?",
 	[JS_HAS_JOB] = "SELECT 1 FROM request WHERE job = ?",
@@ -92,6 +93,8 @@ static const char *const statements[JOURNAL_STATEMENTS] = {
 	[JS_EXPIRED_NEXT] = "SELECT min(deadline_ms) FROM request WHERE state = 0 AND deadline_ms > 0 AND deadline_ms > ?",
 	[JS_RESULTS] = ROW "WHERE tenant = ?1 AND topic <> '' AND result_seq > ?2 AND substr(topic, 1, length(?3)) = ?3 ORDER BY result_seq LIMIT ?4",
 	[JS_RESULTS_OLDEST] = "SELECT min(result_seq) FROM request WHERE tenant = ? AND topic <> ''",
+	[JS_PAGES] = "PRAGMA page_count",
+	[JS_FREE_PAGES] = "PRAGMA freelist_count",
 	[JS_BEGIN] = "BEGIN IMMEDIATE",
 	[JS_COMMIT] = "COMMIT",
 	[JS_ROLLBACK] = "ROLLBACK",

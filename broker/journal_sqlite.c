@@ -39,6 +39,7 @@ struct mmq_journal {
 	int lock_fd, event_fd;
 	uint64_t free_bytes_min, reserve_bytes;
 	bool has_reserve, is_broken;    /* of the journal's thread */
+	bool is_slack;                  /* of the journal's thread: rows were forgotten, there may be pages to give back */
 	char broken_why[MMQ_JOURNAL_MESSAGE];
 	int wal_pages;
 
@@ -194,6 +195,19 @@ checkpoint(struct mmq_journal *journal)
 		break_journal(journal, code);
 }
 
+/* Whether there is more to give back. */
+static bool
+give_back(struct mmq_journal *journal)
+{
+	bool is_more = false;
+	int code = journal->is_broken ? SQLITE_OK : journal_give_back(&journal->db, &is_more);
+
+	if ((code & 0xff) == SQLITE_IOERR || (code & 0xff) == SQLITE_CORRUPT)
+		break_journal(journal, code);
+	checkpoint(journal);
+	return is_more;
+}
+
 static int
 on_wal(void *arg, sqlite3 *db, const char *name, int pages)
 {
@@ -263,6 +277,8 @@ run_tasks(struct mmq_journal *journal, struct task *first)
 			end = group_end(first, &count);
 			struct mmq_journal_event *events = mmq_array(count, sizeof(*events));
 			commit(journal, first, count, events);
+			for (size_t i = 0; i < count; i++)
+				journal->is_slack |= events[i].verb == MMQ_PRUNE && events[i].number > 0;
 			say_done(journal, events, count);
 			free(events);
 			checkpoint(journal);
@@ -282,11 +298,17 @@ thread_run(void *arg)
 
 	pthread_mutex_lock(&journal->mutex);
 	for (;;) {
-		while (journal->first == NULL && !journal->is_closing)
+		while (journal->first == NULL && !journal->is_closing && !journal->is_slack)
 			pthread_cond_wait(&journal->wake, &journal->mutex);
 		struct task *first = journal->first;
-		if (first == NULL)
-			break;   /* closing, and all is done */
+		if (first == NULL && journal->is_closing)
+			break;   /* all is done */
+		if (first == NULL) {
+			pthread_mutex_unlock(&journal->mutex);
+			journal->is_slack = give_back(journal);
+			pthread_mutex_lock(&journal->mutex);
+			continue;
+		}
 		journal->first = NULL;
 		journal->last = &journal->first;
 		pthread_mutex_unlock(&journal->mutex);
@@ -410,7 +432,7 @@ journal_free(struct mmq_journal *journal)
 static int
 sqlite_open(struct mmq_journal **journal_out, const struct mmq_journal_options *options, struct mmq_journal_info *info_out, struct mmq_err *err)
 {
-	static const char pragmas[] = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cell_size_check = ON; PRAGMA trusted_schema = OFF;"
+	static const char pragmas[] = "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cell_size_check = ON; PRAGMA trusted_schema = OFF;"
 	    "PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -16384";
 	struct mmq_journal *journal = mmq_alloc(sizeof(*journal));
 	size_t reserve_size = strlen(options->path) + sizeof(".reserve");

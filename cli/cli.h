@@ -103,6 +103,7 @@ int cli_watch(struct cli *cli, const struct cli_command *command, int argc, char
 int cli_engines(struct cli *cli, const struct cli_command *command, int argc, char **argv);
 int cli_status(struct cli *cli, const struct cli_command *command, int argc, char **argv);
 int cli_keygen(struct cli *cli, const struct cli_command *command, int argc, char **argv);
+int cli_journal(struct cli *cli, const struct cli_command *command, int argc, char **argv);
 int cli_doctor(struct cli *cli, const struct cli_command *command, int argc, char **argv);
 
 #endif

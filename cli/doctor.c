@@ -1,7 +1,7 @@
 /* doctor.c: `modelmq doctor`: looks at a home from outside, changes nothing, and says what is well and what is not.
  *
- * Every byte of every published model is checked against its hashes. The journal is checked by SQLite; its row checksums are
- * the broker's own business, which verifies them whenever it reads. Exit code 1 when something is wrong. */
+ * Every byte of every published model is checked against its hashes. Every row of the journal is held against its
+ * checksum, while the broker uses it if need be. Exit code 1 when something is wrong. */
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -18,6 +18,7 @@
 #include <zlib.h>
 #include <zmq.h>
 
+#include "broker/journal_tool.h"
 #include "cli/cli.h"
 #include "math/cpu.h"
 #include "model/container.h"
@@ -188,39 +189,22 @@ check_store(struct doctor *doctor)
 	mmq_store_close(&doctor->store);
 }
 
-/* The first column of the first row, as text. false: SQLite says no. */
-static bool
-ask_sqlite(sqlite3 *db, const char *sql, char *text_out, size_t size)
-{
-	sqlite3_stmt *statement;
-	bool is_good = sqlite3_prepare_v2(db, sql, -1, &statement, NULL) == SQLITE_OK && sqlite3_step(statement) == SQLITE_ROW;
-
-	if (is_good)
-		snprintf(text_out, size, "%s", (const char *)sqlite3_column_text(statement, 0));
-	sqlite3_finalize(statement);
-	return is_good;
-}
-
 static void
 check_journal(struct doctor *doctor)
 {
-	char path[PATH_MAX], check[256], rows[32], open_rows[32], format[32];
-	sqlite3 *db = NULL;
+	struct mmq_journal_check found;
+	char path[PATH_MAX];
+	struct mmq_err err;
 
 	snprintf(path, sizeof(path), "%s/journal.db", doctor->home);
-	if (access(path, F_OK) == -1) {
+	if (access(path, F_OK) == -1)
 		say(doctor, NOTE, "journal", "'%s' is not there yet", path);
-		return;
-	}
-	if (sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, NULL) == SQLITE_OK && sqlite3_busy_timeout(db, 2000) == SQLITE_OK &&
-	    ask_sqlite(db, "PRAGMA integrity_check(1)", check, sizeof(check)) && ask_sqlite(db, "PRAGMA user_version", format, sizeof(format)) &&
-	    ask_sqlite(db, "SELECT count(*) FROM request", rows, sizeof(rows)) &&
-	    ask_sqlite(db, "SELECT count(*) FROM request WHERE state = 0", open_rows, sizeof(open_rows)))
-		say(doctor, strcmp(check, "ok") == 0 ? GOOD : BAD, "journal", "format %s, %s requests, %s without an outcome; integrity: %s", format, rows,
-		    open_rows, check);
+	else if (mmq_journal_check(path, &found, &err) == -1)
+		say(doctor, BAD, "journal", "%s", err.message);
 	else
-		say(doctor, BAD, "journal", "'%s': %s", path, sqlite3_errmsg(db));
-	sqlite3_close(db);
+		say(doctor, found.damaged == 0 ? GOOD : BAD, "journal", "format %d, %llu requests, %llu without an outcome, %llu dead letters; every checksum read%s%s",
+		    found.format, (unsigned long long)found.requests, (unsigned long long)found.open, (unsigned long long)found.dead,
+		    found.damaged == 0 ? ": all are right" : ", some are wrong; first: ", found.first);
 }
 
 int

@@ -32,6 +32,8 @@ static const struct cli_command commands[] = {
 	{ "status", "", "workers, queue, journal and counters of the service", "modelmq status --json", cli_status },
 	{ "keygen", "NAME", "make a CURVE key pair: NAME (public) and NAME_secret",
 	    "modelmq keygen alice --keys ./keys\nmodelmq keygen reader --role subscriber --tenant lab", cli_keygen },
+	{ "journal", "check|backup FILE|compact", "look at every byte of the journal, copy it while it is in use, make its file small",
+	    "modelmq journal check\nmodelmq journal backup /backups/journal-monday.db\nmodelmq journal compact      # while the service is down", cli_journal },
 	{ "doctor", "", "check the home, the store and the processes of a service on this machine", "modelmq doctor --home ./modelmq-home", cli_doctor },
 };
 enum { COMMANDS = sizeof(commands) / sizeof(commands[0]) };

@@ -19,6 +19,7 @@
 #include <sqlite3.h>
 
 #include "tests/unit/journal_helper.h"
+#include "util/clock.h"
 #include "util/mem.h"
 
 static uint8_t *
@@ -464,6 +465,69 @@ test_a_file_of_format_1_is_brought_up_to_date(void **state)
 	journal_test_close(test, true);
 }
 
+static int
+free_pages(sqlite3 *db)
+{
+	sqlite3_stmt *statement;
+	int count = -1;
+
+	if (sqlite3_prepare_v2(db, "PRAGMA freelist_count", -1, &statement, NULL) == SQLITE_OK && sqlite3_step(statement) == SQLITE_ROW)
+		count = sqlite3_column_int(statement, 0);
+	sqlite3_finalize(statement);
+	return count;
+}
+
+/* Forgotten rows leave holes; the journal's thread gives them back while it has nothing else to do. */
+static void
+test_the_file_shrinks_again_when_rows_are_forgotten(void **state)
+{
+	(void)state;
+	struct journal_test *test = journal_test_open(&mmq_journal_sqlite, NULL);
+	struct mmq_journal_command puts[64], prune = { .verb = MMQ_PRUNE, .wall_ms = INT64_MAX, .number = MMQ_PRUNE_ROWS_MAX };
+	static char big[8001];
+	struct mmq_body body = { .bytes = (const uint8_t *)big, .size = 8000 };
+	struct mmq_journal_event events[64];
+	struct stat before, after;
+
+	memset(big, 'b', 8000);
+	for (int i = 0; i < 1024; i += 64) {
+		for (int k = 0; k < 64; k++) {
+			puts[k] = journal_test_put(i + k, "x");
+			puts[k].body = &body;
+		}
+		test->ops->submit(test->journal, puts, 64);
+		journal_test_wait(test, events, 64);
+		for (int k = 0; k < 64; k++) {
+			struct mmq_journal_command end = journal_test_outcome(events[k].seq, "done");
+			end.row.keep = true;
+			journal_test_do_all(test, &end, 1);
+		}
+	}
+	char folder[64], path[96], command[96];
+	snprintf(folder, sizeof(folder), "%s", test->folder);
+	snprintf(path, sizeof(path), "%s", test->path);
+	journal_test_close(test, false);    /* so that all of it is in the file */
+	assert_int_equal(stat(path, &before), 0);
+	assert_true(before.st_size > 8 << 20);
+	test = journal_test_open(&mmq_journal_sqlite, folder);
+	while (journal_test_do(test, &prune).number > 0)
+		continue;
+	/* Each command finds the thread at work on a slice or ends its rest; a thousand free pages may stay. */
+	struct mmq_journal_command meta = { .verb = MMQ_META, .key = "k", .value = "v" };
+	int64_t until_us = mmq_clock_mono_us() + 20000000;
+	sqlite3 *db;
+	assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
+	while (free_pages(db) > 1000 && mmq_clock_mono_us() < until_us)
+		journal_test_do_all(test, &meta, 1);
+	assert_true(free_pages(db) <= 1000);
+	sqlite3_close(db);
+	journal_test_close(test, false);
+	assert_int_equal(stat(path, &after), 0);
+	assert_true(after.st_size <= 5 << 20);
+	snprintf(command, sizeof(command), "rm -rf %s", folder);
+	assert_int_equal(system(command), 0);
+}
+
 static void
 test_what_cannot_be_opened_says_why(void **state)
 {
@@ -500,6 +564,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_no_space_refuses_puts_and_keeps_outcomes, faults_setup, faults_teardown),
 		cmocka_unit_test(test_below_the_watermark_puts_are_refused),
 		cmocka_unit_test_setup_teardown(test_an_io_error_breaks_the_journal_until_a_restart, faults_setup, faults_teardown),
+		cmocka_unit_test(test_the_file_shrinks_again_when_rows_are_forgotten),
 		cmocka_unit_test(test_a_file_of_format_1_is_brought_up_to_date),
 		cmocka_unit_test(test_what_cannot_be_opened_says_why),
 	};
