@@ -14,7 +14,7 @@ SHIM = pathlib.Path(__file__).resolve().parent / "disk_faults.inc"
 def build_shim(folder):
     """The library that makes a process's disk fail (see disk_faults.inc)."""
     built = pathlib.Path(folder) / "disk_faults.so"
-    subprocess.run([os.environ.get("CC", "cc"), "-shared", "-fPIC", "-O1", "-x", "c", str(SHIM), "-o", str(built), "-ldl"], check=True)
+    subprocess.run([*os.environ.get("CC", "cc").split(), "-shared", "-fPIC", "-O1", "-x", "c", str(SHIM), "-o", str(built), "-ldl"], check=True)
     return built
 
 
