@@ -71,6 +71,12 @@ int cli_print_json(const struct mmq_answer *answer, const char *path);   /* to s
 const char *cli_time(int64_t wall_ms, char text_out[32]);                /* local "2026-11-24 03:04:05"; "-" for 0 */
 const char *cli_colour(const struct cli *cli, const char *code);         /* an escape sequence, or "" when not on a terminal */
 
+/* ---- plain.c ---- */
+
+void cli_plain(struct mmq_buf *out, const void *msgpack, size_t size);   /* one packed value in words */
+/* "title  words ...", broken into lines under each other from column width on; nothing when it is absent. */
+void cli_print_plain(const char *title, int width, const struct mmq_answer *answer, const char *path);
+
 /* A table: cells are copied, columns as wide as their widest cell, numbers to the right. */
 struct cli_table {
 	const char *const *titles;

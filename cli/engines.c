@@ -3,23 +3,19 @@
 
 #include <string.h>
 
-/* A value of any type as short text: texts as they are, the rest as JSON. */
+/* A value of any type as short text. */
 static void
 add_value(struct cli_table *table, const struct mmq_answer *answer, const char *path)
 {
-	const char *text = mmq_answer_text(answer, path);
-	struct mmq_buf json;
+	struct mmq_buf words;
 	size_t size;
-	const uint8_t *raw = text == NULL ? mmq_answer_raw(answer, path, &size) : NULL;
+	const uint8_t *raw = mmq_answer_raw(answer, path, &size);
 
-	if (raw == NULL) {
-		cli_table_add(table, "%s", text != NULL ? text : "");
-		return;
-	}
-	mmq_buf_init(&json, 1 << 16);
-	cli_json(&json, raw, size, false);
-	cli_table_add(table, "%s", mmq_buf_text(&json));
-	mmq_buf_fini(&json);
+	mmq_buf_init(&words, 1 << 16);
+	if (raw != NULL)
+		cli_plain(&words, raw, size);
+	cli_table_add(table, "%s", mmq_buf_text(&words));
+	mmq_buf_fini(&words);
 }
 
 static void

@@ -57,16 +57,7 @@ show_progress(struct follow *follow, const struct mmq_answer *answer)
 static void
 print_metrics(const struct mmq_answer *answer)
 {
-	struct mmq_buf json;
-	size_t size;
-	const uint8_t *raw = mmq_answer_raw(answer, "result.metrics.test", &size);
-
-	if (raw == NULL)
-		return;
-	mmq_buf_init(&json, 1 << 20);
-	cli_json(&json, raw, size, false);
-	printf("  test %s\n", mmq_buf_text(&json));
-	mmq_buf_fini(&json);
+	cli_print_plain("  test", 8, answer, "result.metrics.test");
 }
 
 static int

@@ -30,6 +30,8 @@ add_job(struct cli_table *table, const struct mmq_answer *answer, size_t i)
 		cli_table_add(table, "%lld", (long long)version);
 	else
 		cli_table_add(table, "-");
+	const char *message = mmq_answer_text(answer, AT("error.message"));
+	cli_table_add(table, "%s", message != NULL ? message : "");
 #undef AT
 }
 
@@ -44,7 +46,7 @@ cli_jobs(struct cli *cli, const struct cli_command *command, int argc, char **ar
 		{ "limit", "N", CLI_NUMBER, &limit, "at most so many, 1 to 1000; default 100" },
 		{ NULL, NULL, CLI_FLAG, NULL, NULL },
 	};
-	const char *const titles[] = { "JOB", "MODEL", "STATE", "ATTEMPT", "CREATED", "SECONDS", "VERSION" };
+	const char *const titles[] = { "JOB", "MODEL", "STATE", "ATTEMPT", "CREATED", "SECONDS", "VERSION", "WHY" };
 	struct cli_table table;
 	int result = CLI_USAGE;
 
@@ -62,13 +64,38 @@ cli_jobs(struct cli *cli, const struct cli_command *command, int argc, char **ar
 	if (cli->json) {
 		cli_print_json(answer, "jobs");
 	} else {
-		cli_table_init(&table, titles, 7);
+		cli_table_init(&table, titles, 8);
 		for (size_t i = 0; i < mmq_answer_count(answer, "jobs"); i++)
 			add_job(&table, answer, i);
 		cli_table_print(&table, cli);
 	}
 	mmq_answer_destroy(&answer);
 	return CLI_OK;
+}
+
+static void
+print_time(const struct mmq_answer *answer, const char *title, const char *path)
+{
+	char when[32];
+
+	if (mmq_answer_has(answer, path))
+		printf("  %-11s%s\n", title, cli_time(mmq_answer_int(answer, path, 0), when));
+}
+
+static void
+print_job(const struct mmq_answer *answer)
+{
+	static const char *const shown[][2] = { { "  version", "version" }, { "  attempt", "attempt" }, { "  progress", "progress" }, { "  error", "error" },
+		{ "  engine", "result.engine" }, { "  task", "result.task" }, { "  metrics", "result.metrics" }, { "  rows", "result.rows" },
+		{ "  params", "result.params" }, { "  warnings", "result.warnings" }, { "  ms", "result.timings_ms" } };
+	const char *job = mmq_answer_text(answer, "job"), *model = mmq_answer_text(answer, "model"), *state = mmq_answer_text(answer, "state");
+
+	printf("%s: %s, %s\n", job != NULL ? job : "", model != NULL ? model : "", state != NULL ? state : "");
+	print_time(answer, "created", "created_ms");
+	print_time(answer, "started", "started_ms");
+	print_time(answer, "ended", "ended_ms");
+	for (size_t i = 0; i < sizeof(shown) / sizeof(shown[0]); i++)
+		cli_print_plain(shown[i][0], 13, answer, shown[i][1]);
 }
 
 int
@@ -91,8 +118,10 @@ cli_job(struct cli *cli, const struct cli_command *command, int argc, char **arg
 	if (answer == NULL)
 		return result;
 	const char *state = mmq_answer_text(answer, "state");
-	if (cli->json || strcmp(op, "job.get") == 0)
+	if (cli->json)
 		cli_print_json(answer, "");
+	else if (strcmp(op, "job.get") == 0)
+		print_job(answer);
 	else
 		printf("%s is %s\n", words[1], state != NULL ? state : "cancelled");
 	mmq_answer_destroy(&answer);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "mpack/reader.h"
 
 struct arguments {
 	const char *name, *alias, *target, *version;
@@ -10,19 +11,48 @@ struct arguments {
 	long expect;
 };
 
+/* The aliases of a version, with commas. */
 static void
-print_put(const struct mmq_answer *answer, const char *title, const char *path)
+add_aliases(struct cli_table *table, const struct mmq_answer *answer, int64_t version)
 {
-	struct mmq_buf json;
-	size_t size;
-	const uint8_t *raw = mmq_answer_raw(answer, path, &size);
+	struct mmq_reader reader;
+	struct mmq_token name, pairs;
+	char path[96], names[256] = "";
+	size_t size, used = 0;
+	const uint8_t *raw = mmq_answer_raw(answer, "aliases", &size);
 
-	if (raw == NULL)
-		return;
-	mmq_buf_init(&json, 1 << 24);
-	cli_json(&json, raw, size, false);
-	printf("  %-12s %s\n", title, mmq_buf_text(&json));
-	mmq_buf_fini(&json);
+	mmq_reader_init(&reader, raw, raw != NULL ? size : 0);
+	if (raw != NULL && mmq_read(&reader, &pairs) && pairs.type == MMQ_T_MAP) {
+		for (uint32_t i = 0; i < pairs.size && mmq_read(&reader, &name) && mmq_read_skip(&reader) && used < sizeof(names); i++) {
+			snprintf(path, sizeof(path), "aliases.%.*s.version", (int)name.size, name.bytes);
+			if (mmq_answer_int(answer, path, 0) == version)
+				used += (size_t)snprintf(names + used, sizeof(names) - used, "%s%.*s", used > 0 ? ", " : "", (int)name.size, name.bytes);
+		}
+	}
+	cli_table_add(table, "%s", names);
+}
+
+static void
+print_versions(const struct cli *cli, const struct mmq_answer *answer)
+{
+	const char *const titles[] = { "VERSION", "CREATED", "BYTES", "ENGINE", "TASK", "ALIASES" };
+	struct cli_table table;
+	char path[64], when[32];
+
+	cli_table_init(&table, titles, 6);
+	for (size_t i = 0; i < mmq_answer_count(answer, "versions"); i++) {
+#define AT(key) (snprintf(path, sizeof(path), "versions.%zu." key, i), path)
+		int64_t version = mmq_answer_int(answer, AT("version"), 0);
+		const char *engine = mmq_answer_text(answer, AT("engine")), *task = mmq_answer_text(answer, AT("task"));
+		cli_table_add(&table, "%lld", (long long)version);
+		cli_table_add(&table, "%s", cli_time(mmq_answer_int(answer, AT("created_ms"), 0), when));
+		cli_table_add(&table, "%lld", (long long)mmq_answer_int(answer, AT("bytes"), 0));
+		cli_table_add(&table, "%s", engine != NULL ? engine : "");
+		cli_table_add(&table, "%s", task != NULL ? task : "");
+		add_aliases(&table, answer, version);
+#undef AT
+	}
+	cli_table_print(&table, cli);
 }
 
 static void
@@ -63,14 +93,16 @@ show(struct cli *cli, const struct arguments *arguments)
 	} else {
 		printf("%s version %lld (latest %lld)\n", arguments->name, (long long)mmq_answer_int(answer, "version", 0),
 		    (long long)mmq_answer_int(answer, "latest", 0));
-		const char *const shown[][2] = { { "engine", "card.engine" }, { "task", "card.task" }, { "classes", "card.classes" },
-			{ "imported", "card.imported" }, { "parent", "card.parent" },
-			{ "metrics", "card.metrics" }, { "calibrate", "card.calibrate" },
-			{ "importance", "card.permutation_importance" }, { "rows", "card.rows" }, { "params", "card.params" }, { "warnings", "card.warnings" },
-			{ "aliases", "aliases" }, { "versions", "versions" } };
+		const char *const shown[][2] = { { "  engine", "card.engine" }, { "  task", "card.task" }, { "  classes", "card.classes" },
+			{ "  imported", "card.imported" }, { "  parent", "card.parent" },
+			{ "  metrics", "card.metrics" }, { "  calibrate", "card.calibrate" },
+			{ "  importance", "card.permutation_importance" }, { "  rows", "card.rows" }, { "  params", "card.params" }, { "  warnings", "card.warnings" } };
 		for (size_t i = 0; i < sizeof(shown) / sizeof(shown[0]); i++)
-			print_put(answer, shown[i][0], shown[i][1]);
+			cli_print_plain(shown[i][0], 15, answer, shown[i][1]);
+		putchar('\n');
 		print_inputs(cli, answer);
+		putchar('\n');
+		print_versions(cli, answer);
 	}
 	mmq_answer_destroy(&answer);
 	return CLI_OK;

@@ -29,16 +29,8 @@ print_workers(const struct cli *cli, const struct mmq_answer *answer)
 static void
 print_map(const struct mmq_answer *answer, const char *key)
 {
-	struct mmq_buf json;
-	size_t size;
-	const uint8_t *raw = mmq_answer_raw(answer, key, &size);
-
-	if (raw == NULL || mmq_answer_count(answer, key) == 0)
-		return;
-	mmq_buf_init(&json, 1 << 20);
-	cli_json(&json, raw, size, false);
-	printf("%-9s %s\n", key, mmq_buf_text(&json));
-	mmq_buf_fini(&json);
+	if (mmq_answer_count(answer, key) > 0)
+		cli_print_plain(key, 10, answer, key);
 }
 
 int

@@ -10,7 +10,7 @@
 #include "engine/engine.h"
 
 struct arguments {
-	const char *target, *model, *engine, *task, *test, *format, *split, *alias, *description, *labels, *warm_start, *calibrate;
+	const char *target, *model, *engine, *task, *test, *format, *split, *alias, *description, *labels, *warm_start, *calibrate, *scale;
 	struct cli_list set, kinds;
 	bool follow, on_server, importance;
 	long seed, priority;
@@ -182,6 +182,13 @@ fill(struct mmq_message *message, const struct cli_command *command, const struc
 				return cli_usage(command, "--set wants NAME=VALUE, got '%s'", arguments->set.items[i]);
 		mmq_message_close(message);
 	}
+	if (arguments->scale != NULL) {
+		mmq_message_map(message, "prepare");
+		mmq_message_map(message, "*");
+		mmq_message_text(message, "scale", arguments->scale);
+		mmq_message_close(message);
+		mmq_message_close(message);
+	}
 	if (arguments->importance)
 		mmq_message_flag(message, "importance", true);
 	if (arguments->warm_start != NULL)
@@ -238,6 +245,7 @@ cli_train(struct cli *cli, const struct cli_command *command, int argc, char **a
 		{ "format", "FORMAT", CLI_TEXT, &arguments.format, "csv, libsvm, idx or npy; default: from the file's name" },
 		{ "labels", "FILE", CLI_TEXT, &arguments.labels, "the labels of an idx or npy file" },
 		{ "kind", "COLUMN=KIND", CLI_LIST, &arguments.kinds, "numeric, categorical, text, ... instead of what is inferred" },
+		{ "scale", "none|standard", CLI_TEXT, &arguments.scale, "of all numbers; default: as the engine wants them" },
 		{ "split", "KIND", CLI_TEXT, &arguments.split, "random, head, modulo or folds" },
 		{ "seed", "N", CLI_NUMBER, &arguments.seed, "same seed, same model; default 0" },
 		{ "calibrate", "KIND", CLI_TEXT, &arguments.calibrate, "sigmoid or isotonic: fit probabilities on rows not learnt from" },

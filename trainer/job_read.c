@@ -181,6 +181,19 @@ read_positive(struct mmq_job *job, struct mmq_err *err)
 	return 0;
 }
 
+/* After the columns are known: which are scaled and filled otherwise. */
+static int
+read_prepare(struct mmq_job *job, struct mmq_err *err)
+{
+	struct mmq_reader map = mmq_raw_reader(&job->request.prepare);
+
+	if (job->request.prepare.at == NULL)
+		return 0;
+	if (job->previous != NULL)
+		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "prepare", "\"auto\" with warm_start: the preparation stays as it is", "a map");
+	return mmq_schema_read_prepare(&job->schema, &map, err);
+}
+
 int
 mmq_job_read(struct mmq_job *job, struct mmq_err *err)
 {
@@ -194,8 +207,6 @@ mmq_job_read(struct mmq_job *job, struct mmq_err *err)
 		if (mmq_schema_read(&job->schema, &map, err) == -1)
 			return -1;
 	}
-	if (request->prepare.at != NULL)
-		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "prepare", "\"auto\"; kinds and roles of columns are set in schema", "a map");
 	if (mmq_job_warm_schema(job, err) == -1)
 		return -1;
 	const struct mmq_schema *known = job->schema.fields_count > 0 ? &job->schema : NULL;
@@ -208,6 +219,8 @@ mmq_job_read(struct mmq_job *job, struct mmq_err *err)
 	    read_rows(job, &job->test_frame, &job->test_source, &request->test, &job->schema, "test", err) == -1)
 		return -1;
 	mmq_job_warm_extra(job);
+	if (read_prepare(job, err) == -1)
+		return -1;
 	if (settle_task(job, job->target != NULL ? mmq_frame_find(&job->frame, job->target) : NULL, err) == -1 || encode_target(job, &job->frame, &job->y, err) == -1 ||
 	    (request->test.kind != MMQ_DATA_NONE && encode_target(job, &job->test_frame, &job->test_y, err) == -1))
 		return -1;

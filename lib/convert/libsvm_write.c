@@ -114,7 +114,7 @@ open_part(struct writer *w)
 	if (w->cols != w->converted->features_count)
 		return refuse(w, "its models take numbers as they are; this one makes other columns of its inputs");
 	if (is_scaled(w->converted) && strcmp(w->kernel, "linear") != 0)
-		return refuse(w, "its models know no scaling of inputs, and this kernel cannot take it in; train on scaled numbers with scale none");
+		return refuse(w, "its models know no scaling of inputs, and this kernel cannot take it in; train with prepare {\"*\": {scale: none}}");
 	if (is_scaled(w->converted) && w->converted->center != NULL)
 		fold_centres(w);
 	return 0;

@@ -88,6 +88,7 @@ mmq_schema_copy(struct mmq_schema *to, const struct mmq_schema *from)
 {
 	mmq_schema_init(to);
 	to->sparse_cols = from->sparse_cols;
+	to->sparse_scaling = from->sparse_scaling;
 	for (size_t i = 0; i < from->fields_count; i++) {
 		struct mmq_field field = from->fields[i];
 		field.name = mmq_strdup(field.name);
@@ -207,7 +208,7 @@ mmq_schema_infer(struct mmq_schema *schema, const struct mmq_frame *frame, struc
 			    schema->sparse_cols, frame->sparse.cols);
 	}
 	/* The data's order becomes the model's order. */
-	struct mmq_schema ordered = { .sparse_cols = schema->sparse_cols };
+	struct mmq_schema ordered = { .sparse_cols = schema->sparse_cols, .sparse_scaling = schema->sparse_scaling };
 	for (size_t i = 0; i < frame->columns_count; i++) {
 		const char *name = frame->columns[i].name;
 		struct mmq_field *old = mmq_schema_find(schema, name);

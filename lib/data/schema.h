@@ -17,6 +17,10 @@
 enum mmq_field_kind { MMQ_FIELD_NUMERIC, MMQ_FIELD_CATEGORICAL, MMQ_FIELD_TEXT, MMQ_FIELD_DATETIME, MMQ_FIELD_BOOLEAN, MMQ_FIELD_VECTOR, MMQ_FIELD_IGNORE };
 enum mmq_field_role { MMQ_ROLE_FEATURE, MMQ_ROLE_TARGET, MMQ_ROLE_WEIGHT, MMQ_ROLE_ID, MMQ_ROLE_GROUP, MMQ_ROLE_TIME, MMQ_ROLE_SPLIT, MMQ_ROLE_SENSITIVE };
 
+/* What a request's `prepare` says of a column, instead of what its kind and the engine would bring; not kept with a model, which has the outcome. */
+enum mmq_scaling { MMQ_SCALING_AUTO, MMQ_SCALING_NONE, MMQ_SCALING_STANDARD };
+enum mmq_filling { MMQ_FILLING_MEDIAN, MMQ_FILLING_MEAN, MMQ_FILLING_ZERO };
+
 struct mmq_field {
 	char *name;
 	enum mmq_field_kind kind;
@@ -28,12 +32,15 @@ struct mmq_field {
 	char **values;            /* categorical: allowed values if the user gave them; else NULL */
 	size_t values_count;
 	double bound_min, bound_max; /* -INFINITY / INFINITY when not set */
+	enum mmq_scaling scaling;
+	enum mmq_filling filling;
 };
 
 struct mmq_schema {
 	struct mmq_field *fields; /* the model's column order */
 	size_t fields_count;
 	size_t sparse_cols;       /* > 0: features are one sparse block of this width (fields hold the rest) */
+	enum mmq_scaling sparse_scaling;
 };
 
 void mmq_schema_init(struct mmq_schema *schema);
@@ -50,6 +57,9 @@ int mmq_schema_infer(struct mmq_schema *schema, const struct mmq_frame *frame, s
 
 /* The request's `schema` map: {column: {kind, role, values, bounds, required, shape}}. INVALID_ARGUMENT names "schema.<column>.<key>". */
 int mmq_schema_read(struct mmq_schema *schema, struct mmq_reader *map, struct mmq_err *err);
+/* The request's `prepare` map: {column or "*": {scale: auto|none|standard, impute: median|mean|zero}}; "*" is every numeric column and the sparse
+ * block, a column's own entry wins. INVALID_ARGUMENT names "prepare.<column>.<key>". */
+int mmq_schema_read_prepare(struct mmq_schema *schema, struct mmq_reader *map, struct mmq_err *err);
 /* As a msgpack array of maps {name, kind, role, required, shape?, values?, bounds?}: cards and model.get. */
 void mmq_schema_write(const struct mmq_schema *schema, struct mmq_buf *out);
 /* Into and out of a model file. */

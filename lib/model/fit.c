@@ -28,7 +28,7 @@ side_fini(struct side *side)
 static void
 copy_features(struct mmq_schema *to, const struct mmq_schema *from)
 {
-	struct mmq_schema kept = { .fields = mmq_array(from->fields_count, sizeof(*kept.fields)), .sparse_cols = from->sparse_cols };
+	struct mmq_schema kept = { .fields = mmq_array(from->fields_count, sizeof(*kept.fields)), .sparse_cols = from->sparse_cols, .sparse_scaling = from->sparse_scaling };
 	for (size_t i = 0; i < from->fields_count; i++) {
 		const struct mmq_field *field = &from->fields[i];
 		if (mmq_field_is_input(field))

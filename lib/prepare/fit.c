@@ -201,8 +201,10 @@ static void
 fit_scale(struct fit *fit, const struct mmq_prepare_input *input, size_t count, size_t missing, bool is_scaled, struct mmq_scale *scale)
 {
 	bool imputes = fit->prepare->imputes;
+	enum mmq_filling filling = fit->prepare->schema.fields[input->field].filling;
 
-	*scale = (struct mmq_scale){ .fill = count > 0 ? median(fit->values, count) : 0, .scale = 1 };
+	*scale = (struct mmq_scale){ .fill = count == 0 || filling == MMQ_FILLING_ZERO ? 0 : filling == MMQ_FILLING_MEAN ?
+	    spread_of(fit->values, count, 0, 0).mean : median(fit->values, count), .scale = 1 };
 	if (count == 0)
 		return;
 	struct spread spread = spread_of(fit->values, count, imputes ? missing : 0, scale->fill);
@@ -214,11 +216,17 @@ fit_scale(struct fit *fit, const struct mmq_prepare_input *input, size_t count, 
 	}
 }
 
+static bool
+wants_scaling(const struct fit *fit, enum mmq_scaling scaling)
+{
+	return scaling == MMQ_SCALING_STANDARD || (scaling == MMQ_SCALING_AUTO && (fit->accepts & MMQ_WANTS_SCALED));
+}
+
 static int
 fit_numbers(struct fit *fit, struct mmq_prepare_input *input, const struct mmq_column *column, struct mmq_err *err)
 {
 	double values[MMQ_DATETIME_PARTS];
-	bool is_scaled = (fit->accepts & MMQ_WANTS_SCALED) && input->coding != MMQ_CODING_BOOLEAN;
+	bool is_scaled = wants_scaling(fit, fit->prepare->schema.fields[input->field].scaling) && input->coding != MMQ_CODING_BOOLEAN;
 
 	for (uint32_t k = 0; k < input->scales; k++) {
 		size_t count = 0;
@@ -256,7 +264,7 @@ fit_vector(struct fit *fit, const struct mmq_prepare_input *input, const struct 
 	*scale = (struct mmq_scale){ .fill = count > 0 ? sum / (double)count : 0, .scale = 1 };
 	if (count == 0 || low == high)
 		warn(fit, name_of(fit, input), "has the same value in all training rows");
-	else if (fit->accepts & MMQ_WANTS_SCALED)
+	else if (wants_scaling(fit, fit->prepare->schema.fields[input->field].scaling))
 		scale->center = low, scale->scale = 1 / (high - low);
 }
 
@@ -270,7 +278,7 @@ fit_sparse(struct fit *fit)
 
 	for (size_t col = 0; col < cols; col++)
 		scales[col].scale = 0;
-	for (size_t i = 0; (fit->accepts & MMQ_WANTS_SCALED) && i < fit->rows_count; i++)
+	for (size_t i = 0; wants_scaling(fit, fit->prepare->schema.sparse_scaling) && i < fit->rows_count; i++)
 		for (uint64_t k = sparse->row_start[fit->rows[i]]; k < sparse->row_start[fit->rows[i] + 1]; k++)
 			if (sparse->col[k] < cols)
 				scales[sparse->col[k]].scale = fmax(scales[sparse->col[k]].scale, fabs(sparse->value[k]));
