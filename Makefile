@@ -25,6 +25,7 @@ daemon_src  = $(sort $(filter-out $(1)/main.c,$(wildcard $(1)/*.c)))
 test_src   := $(sort $(wildcard tests/*/test_*.c))
 helper_src := $(sort $(filter-out $(test_src),$(wildcard tests/*/*.c)))
 bench_src  := $(sort $(wildcard bench/bench_*.c))
+bench_help := $(sort $(filter-out $(bench_src),$(wildcard bench/*.c)))
 example_src := $(sort $(wildcard examples/c/*.c))
 objects     = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
@@ -79,6 +80,7 @@ $(INNER): $(call objects,$(foreach d,broker trainer predictor,$(call daemon_src,
 $(TESTS): $(BUILD)/%: $(BUILD)/%.o $(INNER) $(LIBRARY)
 	@mkdir -p $(@D); $(CC) $(LINK) $(LDFLAGS) -o $@ $^ $(LIBS) -lcmocka $(LDLIBS)
 $(BUILD)/examples/%.o: OURS += -Ilib/client
+$(BENCHES): $(call objects,$(bench_help))
 $(BENCHES) $(EXAMPLES): $(BUILD)/%: $(BUILD)/%.o $(INNER) $(LIBRARY)
 	@mkdir -p $(@D); $(CC) $(LINK) $(LDFLAGS) -o $@ $^ $(LIBS) $(LDLIBS)
 $(BUILD)/%.o: %.c
