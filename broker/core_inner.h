@@ -369,6 +369,8 @@ void core_on_hello(struct mmq_core *core, const struct mmq_core_event *event);
 void core_on_heartbeat(struct mmq_core *core, const struct mmq_core_event *event);
 void core_on_ready(struct mmq_core *core, const struct mmq_core_event *event);
 void core_worker_timer(struct mmq_core *core, struct core_worker *worker);
+bool core_worker_is_silent(const struct mmq_core *core, const struct core_worker *worker);
+void core_worker_watch(struct mmq_core *core, struct core_worker *worker);             /* it holds something now: its silence is noticed sooner */
 void core_worker_hear(struct mmq_core *core, struct core_worker *worker);              /* it has just said something */
 void core_worker_lost(struct mmq_core *core, struct core_worker *worker, bool crash);
 void core_worker_fini(struct mmq_core *core);

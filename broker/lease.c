@@ -29,7 +29,8 @@ core_lease_new(struct mmq_core *core, struct core_worker *worker, struct core_re
 	core_list_add(&worker->leases, &lease->node);
 	core_table_put(&core->leases, lease_hash(core, name), lease);
 	worker->held[lease->kind]++;
-	worker->held_all++;
+	if (worker->held_all++ == 0)
+		core_worker_watch(core, worker);
 	worker->load_us += lease->estimate_us;
 	request->lease = lease;
 	request->state = R_LEASED;

@@ -59,7 +59,7 @@ mmq_core_worker(const struct mmq_core *core, uint32_t index, struct mmq_core_wor
 	worker = OF(const struct core_worker, node, at);
 	*worker_out = (struct mmq_core_worker_status){ .kind = worker->kind, .name = worker->name, .build = worker->build, .usage = worker->usage, .pid = worker->pid, .rows = worker->rows,
 		.items = worker->items, .held = worker->held_all, .state = worker->draining ? "draining" :
-		core->now_us - worker->heard_us > 2 * (int64_t)core->limits.heartbeat_ms * US_PER_MS ? "silent" : "ready" };
+		core_worker_is_silent(core, worker) ? "silent" : "ready" };
 	memcpy(worker_out->window, worker->window, sizeof worker_out->window);
 	return true;
 }

@@ -14,10 +14,28 @@ lease_us(const struct mmq_core *core)
 	return (int64_t)core->limits.lease_ms * US_PER_MS;
 }
 
+/* One that holds nothing is heard more rarely: see lib/work. */
 static int64_t
-probe_us(const struct mmq_core *core)
+probe_us(const struct mmq_core *core, const struct core_worker *worker)
 {
-	return (int64_t)core->limits.heartbeat_ms * US_PER_MS * 3 / 2;
+	int64_t usual = (int64_t)core->limits.heartbeat_ms * US_PER_MS * 3 / 2, idle = lease_us(core) * 3 / 2 / MMQ_WORK_IDLE_BEATS;
+
+	return worker->held_all > 0 || idle < usual ? usual : idle;
+}
+
+bool
+core_worker_is_silent(const struct mmq_core *core, const struct core_worker *worker)
+{
+	return core->now_us - worker->heard_us > probe_us(core, worker);
+}
+
+void
+core_worker_watch(struct mmq_core *core, struct core_worker *worker)
+{
+	int64_t due = core->now_us + probe_us(core, worker);
+
+	if (worker->timer.due > due)
+		core_heap_set(&core->timers, &worker->timer, due);
 }
 
 static uint64_t
@@ -179,7 +197,7 @@ core_on_hello(struct mmq_core *core, const struct mmq_core_event *event)
 		if (!OF(struct core_lease, node, at)->kept)
 			core_lease_lost(core, OF(struct core_lease, node, at), false, false);
 	}
-	core_heap_set(&core->timers, &worker->timer, core->now_us + probe_us(core));
+	core_heap_set(&core->timers, &worker->timer, core->now_us + probe_us(core, worker));
 	welcome = core_act(core, MMQ_DO_WELCOME);
 	welcome->route = worker->route;
 	welcome->welcome.keep = keep;
@@ -266,7 +284,7 @@ training_stalls(const struct mmq_core *core, const struct core_worker *worker)
 void
 core_worker_timer(struct mmq_core *core, struct core_worker *worker)
 {
-	int64_t silent = core->now_us - worker->heard_us, due = worker->heard_us + probe_us(core);
+	int64_t silent = core->now_us - worker->heard_us, due = worker->heard_us + probe_us(core, worker);
 	struct core_lease *lease;
 	struct mmq_core_action *probe;
 
@@ -288,10 +306,10 @@ core_worker_timer(struct mmq_core *core, struct core_worker *worker)
 			due = lease->until_us < due ? lease->until_us : due;
 			break;
 		}
-		worker->doubtful = silent >= probe_us(core);
+		worker->doubtful = silent >= (int64_t)core->limits.heartbeat_ms * US_PER_MS * 3 / 2;
 		core_lease_lost(core, lease, false, false);
 	}
-	if (silent >= probe_us(core)) {
+	if (silent >= probe_us(core, worker)) {
 		probe = core_act(core, MMQ_DO_ECHO);
 		probe->route = worker->route;
 		due = core->now_us + (int64_t)core->limits.heartbeat_ms * US_PER_MS;

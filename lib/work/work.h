@@ -14,7 +14,8 @@
 
 #include "util/err.h"
 
-enum { MMQ_WORK_PROTOCOL = 1, MMQ_WORK_EPOCH_BYTES = 16, MMQ_WORK_WATCH_MAX = 4, MMQ_WORKER_NAME_MAX = 33 };
+enum { MMQ_WORK_PROTOCOL = 1, MMQ_WORK_EPOCH_BYTES = 16, MMQ_WORK_WATCH_MAX = 4, MMQ_WORKER_NAME_MAX = 33,
+	MMQ_WORK_IDLE_BEATS = 3 };  /* heartbeats in the time of a lease while nothing is held */
 
 /* What kind of process connects. */
 enum mmq_worker_kind { MMQ_WORKER_NONE, MMQ_WORKER_PREDICTOR, MMQ_WORKER_TRAINER, MMQ_WORKER_STORE, MMQ_WORKER_KINDS };

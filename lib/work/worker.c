@@ -364,11 +364,20 @@ receive(struct mmq_worker *worker)
 	}
 }
 
+/* While nothing is held no lease hangs on a heartbeat: three in the time of a lease say enough, and an idle machine sleeps longer. */
+static int64_t
+beat_us(const struct mmq_worker *worker)
+{
+	int64_t usual_us = (int64_t)worker->heartbeat_ms * 1000, idle_us = (int64_t)worker->lease_ms * 1000 / MMQ_WORK_IDLE_BEATS;
+
+	return worker->held_count + worker->out_count > 0 || idle_us < usual_us ? usual_us : idle_us;
+}
+
 /* HELLO, heartbeats, a new connection after silence; then what waits to leave. Returns how long nothing is due, ms. */
 static int
 upkeep(struct mmq_worker *worker)
 {
-	int64_t now_us = mmq_clock_mono_us(), lease_us = (int64_t)worker->lease_ms * 1000, beat_us = (int64_t)worker->heartbeat_ms * 1000;
+	int64_t now_us = mmq_clock_mono_us(), lease_us = (int64_t)worker->lease_ms * 1000, every_us = beat_us(worker);
 
 	worker->upkeep_us = now_us;
 	if (now_us - worker->heard_us > lease_us && (worker->welcome || worker->greeted)) {
@@ -382,13 +391,13 @@ upkeep(struct mmq_worker *worker)
 		}
 		return worker->greeted ? 250 : 20;
 	}
-	if (now_us - worker->heartbeat_us >= beat_us) {
+	if (now_us - worker->heartbeat_us >= every_us) {
 		worker->heartbeat_us = now_us;
 		worker_heartbeat_send(worker);
 	}
 	if (!worker_flush(worker))
 		return RETRY_MS;
-	return (int)((worker->heartbeat_us + beat_us - now_us) / 1000) + 1;
+	return (int)((worker->heartbeat_us + every_us - now_us) / 1000) + 1;
 }
 
 /* Must something leave before the next item is handed out? No answer waits here longer than the time of one item plus GATHER_US. */
