@@ -23,7 +23,7 @@
 #include "util/clock.h"
 #include "util/mem.h"
 
-enum { COLS = 28, TRAIN_ROWS = 20000, REQUESTS = 256, ROUNDS_MAX = 31, STARTS = 5, LOOP = 1, CHILDREN_MAX = 8, IDLE_MS = 4000, TAIL_PER_S = 5000,
+enum { COLS = 28, TRAIN_ROWS = 20000, REQUESTS = 256, ROUNDS_MAX = 31, STARTS = 5, LOOP = 1, CHILDREN_MAX = 8, IDLE_MS = 10000, TAIL_PER_S = 5000,
 	TAIL_S = 4, ANSWER_MAX = 16384 };
 
 /* What the service answered to each request at first, and where in it the times begin, which differ from answer to answer. */

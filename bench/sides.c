@@ -1,7 +1,6 @@
 /* sides.c: see sides.h. */
 #include "bench/sides.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -162,25 +161,18 @@ bench_side_stop(struct bench_side *side)
 double
 bench_cpu_us(pid_t pid)
 {
-	char path[80];
-	double ns = 0, thread_ns;
-	struct dirent *entry;
-	DIR *threads;
+	char path[64], text[512] = "";
+	unsigned long user = 0, system = 0;
 	FILE *file;
 
-	snprintf(path, sizeof path, "/proc/%d/task", (int)pid);
-	threads = opendir(path);
-	while (threads != NULL && (entry = readdir(threads)) != NULL) {
-		snprintf(path, sizeof path, "/proc/%d/task/%.16s/schedstat", (int)pid, entry->d_name);
-		file = fopen(path, "r");
-		if (file != NULL && fscanf(file, "%lf", &thread_ns) == 1)
-			ns += thread_ns;
-		if (file != NULL)
-			fclose(file);
-	}
-	if (threads != NULL)
-		closedir(threads);
-	return ns / 1e3;
+	snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+	file = fopen(path, "r");
+	if (file == NULL)
+		return 0;
+	if (fgets(text, sizeof text, file) != NULL && strrchr(text, ')') != NULL)
+		sscanf(strrchr(text, ')'), ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system);
+	fclose(file);
+	return (double)(user + system) * 1e6 / (double)sysconf(_SC_CLK_TCK);
 }
 
 double

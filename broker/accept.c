@@ -142,7 +142,7 @@ room_check(struct mmq_core *core, const struct core_tenant *tenant, const struct
 static struct core_client *
 client_get(struct mmq_core *core, uint64_t route)
 {
-	uint64_t hash = core_hash(core, route, NULL, 0);
+	uint64_t hash = core_hash_number(core, route);
 	size_t cursor = SIZE_MAX;
 	struct core_client *client;
 
@@ -166,7 +166,7 @@ client_let_go(struct mmq_core *core, struct core_client *client)
 {
 	if (client == NULL || client->held.requests > 0)
 		return;
-	core_table_remove(&core->clients, core_hash(core, client->route, NULL, 0), client);
+	core_table_remove(&core->clients, core_hash_number(core, client->route), client);
 	client->next = core->free_clients;
 	core->free_clients = client;
 }
@@ -312,14 +312,17 @@ deadline_of(const struct mmq_core *core, const struct mmq_head *head)
 	return core->now_us + ms * US_PER_MS;
 }
 
+/* What a request was admitted to. */
+struct admission { struct core_lane *lane; struct core_client *client; uint32_t version; };
+
 static struct core_request *
-request_make(struct mmq_core *core, const struct mmq_core_request *in, struct core_lane *lane, uint32_t version)
+request_make(struct mmq_core *core, const struct mmq_core_request *in, const struct admission *to)
 {
 	const struct mmq_head *head = in->head;
 	struct core_request *request = core_request_get(core);
 
-	request->lane = lane;
-	request->client = client_get(core, in->route);
+	request->lane = to->lane;
+	request->client = to->client;
 	request->body = in->body;
 	request->bytes = in->body == NULL ? 0 : in->body->size + in->body->payload_size;
 	request->op = (uint8_t)head->op;
@@ -329,7 +332,7 @@ request_make(struct mmq_core *core, const struct mmq_core_request *in, struct co
 	request->keep = in->keep;
 	request->route = in->route;
 	request->tag = in->tag;
-	request->version = version;
+	request->version = to->version;
 	request->warm_version = head->op == MMQ_OP_MODEL_ALIAS && head->version <= UINT32_MAX ? (uint32_t)head->version : 0;
 	request->id_is_binary = head->id_is_binary;
 	if (head->id.at != NULL) {
@@ -354,10 +357,11 @@ request_make(struct mmq_core *core, const struct mmq_core_request *in, struct co
 
 /* The budgets of the model and of the connection. A refused request lets go of what was looked up for it. */
 static int
-last_check(struct mmq_core *core, const struct mmq_core_request *in, struct core_lane *lane, uint64_t bytes, struct mmq_err *err)
+last_check(struct mmq_core *core, const struct admission *to, uint64_t bytes, struct mmq_err *err)
 {
 	const struct mmq_core_limits *limits = &core->limits;
-	struct core_client *client = client_get(core, in->route);
+	struct core_client *client = to->client;
+	struct core_lane *lane = to->lane;
 	int result = 0;
 
 	if (is_over(&lane->load->held, bytes, limits->requests_model_max, limits->bytes_model_max))
@@ -373,7 +377,7 @@ last_check(struct mmq_core *core, const struct mmq_core_request *in, struct core
 
 /* The rooms of all budgets, the version meant, the lane. -1: err says why not. */
 static int
-admit(struct mmq_core *core, const struct mmq_core_request *in, struct core_lane **lane_out, uint32_t *version_out, struct mmq_err *err)
+admit(struct mmq_core *core, const struct mmq_core_request *in, struct admission *to_out, struct mmq_err *err)
 {
 	static const enum mmq_work_kind kinds[MMQ_BY_COUNT] = { [MMQ_BY_PREDICTOR] = MMQ_WORK_PREDICT, [MMQ_BY_TRAINER] = MMQ_WORK_TRAIN,
 		[MMQ_BY_STORE] = MMQ_WORK_STORE };
@@ -382,20 +386,21 @@ admit(struct mmq_core *core, const struct mmq_core_request *in, struct core_lane
 	uint64_t bytes = in->body == NULL ? 0 : in->body->size + in->body->payload_size;
 	char model[MMQ_JOURNAL_TEXT] = "";
 
-	*version_out = 0;
+	to_out->version = 0;
 	if (room_check(core, tenant, in, bytes, err) == -1)
 		return -1;
-	if (head->op == MMQ_OP_PREDICT && core_resolve(core, in->tenant, head, version_out, err) == -1)
+	if (head->op == MMQ_OP_PREDICT && core_resolve(core, in->tenant, head, &to_out->version, err) == -1)
 		return -1;
 	if ((head->op == MMQ_OP_MODEL_GET || head->op == MMQ_OP_MODEL_ALIAS || head->op == MMQ_OP_MODEL_DELETE || head->op == MMQ_OP_MODEL_EXPORT) &&
 	    core_model_find(core, in->tenant, head->model.at, head->model.size) == NULL)
 		core_foreign_model(core, in->tenant, head->model.at, head->model.size);
 	if (head->model.at != NULL && head->model.size < sizeof model)
 		memcpy(model, head->model.at, head->model.size);
-	*lane_out = core_lane_get(core, tenant, kinds[mmq_op_service(head->op)], (uint8_t)head->priority, model, *version_out);
-	if (*lane_out == NULL)
+	to_out->lane = core_lane_get(core, tenant, kinds[mmq_op_service(head->op)], (uint8_t)head->priority, model, to_out->version);
+	if (to_out->lane == NULL)
 		return exhausted(core, err, "lanes_max", core->limits.lanes_max);
-	return last_check(core, in, *lane_out, bytes, err);
+	to_out->client = client_get(core, in->route);
+	return last_check(core, to_out, bytes, err);
 }
 
 void
@@ -403,9 +408,8 @@ core_accept(struct mmq_core *core, const struct mmq_core_request *in)
 {
 	struct core_request *request = NULL;
 	struct core_waiter *waiter = NULL;
-	struct core_lane *lane;
 	struct mmq_body *body = in->body;
-	uint32_t version;
+	struct admission to;
 	struct mmq_err err;
 
 	CORE_COUNT(core, requests);
@@ -427,14 +431,14 @@ core_accept(struct mmq_core *core, const struct mmq_core_request *in)
 		exhausted(core, &err, "waiters_max", core->limits.waiters_max);
 		goto refused;
 	}
-	if (admit(core, in, &lane, &version, &err) == -1) {
+	if (admit(core, in, &to, &err) == -1) {
 		if (!in->head->durable || err.code == MMQ_RESOURCE_EXHAUSTED || (waiter == NULL && (waiter = core_waiter_get(core)) == NULL))
 			goto refused;
 		core_ask_journal(core, in, waiter, &err);
 		core_free_body(core, &body);
 		return;
 	}
-	request = request_make(core, in, lane, version);
+	request = request_make(core, in, &to);
 	core_request_enter(core, request);
 	if (!request->durable) {
 		core_queue_push(core, request, false);

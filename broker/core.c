@@ -350,8 +350,8 @@ prune_due(struct mmq_core *core)
 static void
 timers_fire(struct mmq_core *core)
 {
-	while (core->timers.count > 0 && core->timers.items[0]->due <= core->now_us) {
-		struct core_timer *timer = core->timers.items[0];
+	while (core->timers.count > 0 && core->timers.items[0].due <= core->now_us) {
+		struct core_timer *timer = core->timers.items[0].timer;
 
 		core_heap_remove(&core->timers, timer);
 		switch ((enum timer_kind)timer->kind) {
@@ -404,7 +404,7 @@ mmq_core_next(const struct mmq_core *core)
 {
 	if (core->is_dirty)
 		return core->now_us;
-	return core->timers.count == 0 ? INT64_MAX : core->timers.items[0]->due;
+	return core->timers.count == 0 ? INT64_MAX : core->timers.items[0].due;
 }
 
 void

@@ -209,6 +209,7 @@ struct mmq_core_answer {
 	uint8_t op;
 	enum mmq_answer_form form;
 	const struct mmq_body *body;
+	bool body_is_last;                   /* BODY: nothing reads the body after this; what it holds may be moved out */
 	const struct mmq_err *err;           /* retry_after_ms set where known */
 	const struct mmq_core_job *job;
 	const struct mmq_journal_page *page;

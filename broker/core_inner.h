@@ -229,6 +229,7 @@ struct mmq_core {
 	struct core_timer adoption, mark, prune, expired;
 	struct core_table plain_ids, durable_ids, jobs, leases, routes, sessions, lanes, waiters, pendings, models, topics, adoptable_leases, clients, loads;
 	struct core_tenant *tenants;
+	struct core_lane *last_lane;        /* the one found last: requests of one model often come in a burst */
 	struct core_node ring[MMQ_WORK_KINDS], alone[MMQ_WORK_KINDS], workers, adoptable, idle_lanes;
 	struct core_request *retired, *free_requests;   /* linked through node.next */
 	struct core_lease *free_leases;
@@ -282,6 +283,7 @@ core_list_remove(struct core_node *node)
 }
 
 /* core.c */
+static inline uint64_t core_hash_number(const struct mmq_core *core, uint64_t number) { return mmq_hash64_pair(core->secret, number); }  /* keyed */
 uint64_t core_hash(const struct mmq_core *core, uint64_t number, const void *bytes, size_t size); /* keyed; size <= 256 */
 struct mmq_core_action *core_act(struct mmq_core *core, enum mmq_action_kind kind);
 void core_free_body(struct mmq_core *core, struct mmq_body **body);

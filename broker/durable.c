@@ -13,14 +13,14 @@ pending_new(struct mmq_core *core, enum pending_why why)
 	else
 		core->free_pendings = pending->next;
 	*pending = (struct core_pending){ .ticket = ++core->ticket, .why = why, .since_us = core->now_us };
-	core_table_put(&core->pendings, core_hash(core, pending->ticket, NULL, 0), pending);
+	core_table_put(&core->pendings, core_hash_number(core, pending->ticket), pending);
 	return pending;
 }
 
 static struct core_pending *
 pending_take(struct mmq_core *core, uint64_t ticket)
 {
-	uint64_t hash = core_hash(core, ticket, NULL, 0);
+	uint64_t hash = core_hash_number(core, ticket);
 	size_t cursor = SIZE_MAX;
 	struct core_pending *pending;
 

@@ -150,7 +150,7 @@ core_detach(struct mmq_core *core, struct core_request *request)
 		break;
 	case R_ADOPTABLE:
 		core_list_remove(&request->node);
-		core_table_remove(&core->adoptable_leases, core_hash(core, request->lease_delivery, request->lease_epoch, 16), request);
+		core_table_remove(&core->adoptable_leases, core_hash_number(core, request->lease_delivery), request);
 		break;
 	case R_LEASED:
 		cancel = core_act(core, MMQ_DO_CANCEL_WORK);
@@ -206,6 +206,7 @@ plain_end(struct mmq_core *core, struct core_request *request)
 		answer->op = request->op;
 		answer->form = request->answer != NULL ? MMQ_ANSWER_BODY : MMQ_ANSWER_ERROR;
 		answer->body = request->answer;
+		answer->body_is_last = !request->sink;
 		if (request->answer == NULL)
 			answer->err = error_make(core, request->code, request->why, 0);
 	}

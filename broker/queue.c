@@ -66,6 +66,8 @@ lane_free(struct mmq_core *core, struct core_lane *lane)
 	core_list_remove(&lane->idle);
 	core_table_remove(&core->lanes, lane->hash, lane);
 	core->lanes_count--;
+	if (core->last_lane == lane)
+		core->last_lane = NULL;
 	free(lane);
 }
 
@@ -80,40 +82,58 @@ lane_room(struct mmq_core *core)
 	return core->lanes_count < core->limits.lanes_max;
 }
 
-struct core_lane *
-core_lane_get(struct mmq_core *core, struct core_tenant *tenant, enum mmq_work_kind kind, uint8_t priority, const char *model,
+static bool
+lane_is(const struct core_lane *lane, const struct core_tenant *tenant, enum mmq_work_kind kind, uint8_t priority, const char *model,
     uint32_t version)
+{
+	return lane->tenant == tenant && lane->kind == kind && lane->priority == priority && lane->version == version &&
+	    strcmp(lane->model, model) == 0;
+}
+
+static struct core_lane *
+lane_get(struct mmq_core *core, struct core_tenant *tenant, enum mmq_work_kind kind, uint8_t priority, const char *model, uint32_t version)
 {
 	uint64_t number;
 	uint64_t hash;
 	size_t cursor = SIZE_MAX;
 	struct core_lane *lane;
 
-	/* Store work is ordered per model, so that all of a model is one lane. */
-	if (kind == MMQ_WORK_STORE)
-		priority = MMQ_PRIORITY_DEFAULT;
 	number = (uint64_t)(uintptr_t)tenant * 31 + ((uint64_t)version << 16 | (uint64_t)kind << 8 | priority);
 	hash = core_hash(core, number, model, strlen(model));
 	while ((lane = core_table_find(&core->lanes, hash, &cursor)) != NULL)
-		if (lane->tenant == tenant && lane->kind == kind && lane->priority == priority && lane->version == version &&
-		    strcmp(lane->model, model) == 0)
-			break;
-	if (lane == NULL) {
-		if (!lane_room(core))
-			return NULL;
-		lane = mmq_alloc(sizeof *lane);
-		core_list_init(&lane->waiting);
-		lane->order.kind = TIMER_LANE;
-		lane->tenant = tenant;
-		lane->kind = kind;
-		lane->priority = priority;
-		lane->version = version;
-		lane->hash = hash;
-		memcpy(lane->model, model, strlen(model) + 1);
-		lane->load = load_get(core, tenant->name, model);
-		core_table_put(&core->lanes, hash, lane);
-		core->lanes_count++;
-	}
+		if (lane_is(lane, tenant, kind, priority, model, version))
+			return lane;
+	if (!lane_room(core))
+		return NULL;
+	lane = mmq_alloc(sizeof *lane);
+	core_list_init(&lane->waiting);
+	lane->order.kind = TIMER_LANE;
+	lane->tenant = tenant;
+	lane->kind = kind;
+	lane->priority = priority;
+	lane->version = version;
+	lane->hash = hash;
+	memcpy(lane->model, model, strlen(model) + 1);
+	lane->load = load_get(core, tenant->name, model);
+	core_table_put(&core->lanes, hash, lane);
+	core->lanes_count++;
+	return lane;
+}
+
+struct core_lane *
+core_lane_get(struct mmq_core *core, struct core_tenant *tenant, enum mmq_work_kind kind, uint8_t priority, const char *model,
+    uint32_t version)
+{
+	struct core_lane *lane = core->last_lane;
+
+	/* Store work is ordered per model, so that all of a model is one lane. */
+	if (kind == MMQ_WORK_STORE)
+		priority = MMQ_PRIORITY_DEFAULT;
+	if (lane == NULL || !lane_is(lane, tenant, kind, priority, model, version))
+		lane = lane_get(core, tenant, kind, priority, model, version);
+	if (lane == NULL)
+		return NULL;
+	core->last_lane = lane;
 	core_list_remove(&lane->idle);
 	lane->requests++;
 	return lane;
@@ -205,7 +225,7 @@ core_queue_next(struct mmq_core *core, enum mmq_work_kind kind)
 		core_list_remove(&queue->node);
 		core_list_add(ring, &queue->node);
 	}
-	return OF(struct core_lane, order, queue->lanes.items[0]);
+	return OF(struct core_lane, order, queue->lanes.items[0].timer);
 }
 
 /* A debt is bounded: what was taken before others came is not held against a tenant for ever. */

@@ -140,7 +140,7 @@ core_on_heads(struct mmq_core *core, struct core_lane *lane, struct mmq_journal_
 		} else if (is_adoptable(core, request)) {
 			request->state = R_ADOPTABLE;
 			core_list_add(&core->adoptable, &request->node);
-			core_table_put(&core->adoptable_leases, core_hash(core, request->lease_delivery, request->lease_epoch, 16), request);
+			core_table_put(&core->adoptable_leases, core_hash_number(core, request->lease_delivery), request);
 		} else {
 			core_queue_push(core, request, false);
 		}

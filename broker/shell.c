@@ -469,6 +469,7 @@ mmq_shell_stop(void *self)
 		shell->news_first = news->next;
 		free(news);
 	}
+	mmq_shell_bodies_fini(&shell->bodies);
 	mmq_buf_fini(&shell->out);
 	mmq_arena_fini(&shell->arena);
 	free(shell->batch);

@@ -44,14 +44,17 @@ struct shell_news {
 	struct mmq_lease leases[];
 };
 
-/* The bytes of one received message, or a copy of a piece of one. */
+/* The frames of one received message, or one made of a piece of a packed one. */
 struct shell_body {
 	struct mmq_body body;                /* first: what the core holds is this */
 	zmq_msg_t parts[2];
 	unsigned parts_count;
-	bool is_whole;                       /* body.bytes is all of parts[0]: it can be sent on without a copy */
-	uint8_t copy[];
+	struct shell_bodies *pool;
+	struct shell_body *next;             /* in the pool */
 };
+
+/* Bodies given back, for the next ones: there are two to each request. */
+struct shell_bodies { struct shell_body *free; unsigned count; };
 
 struct shell {
 	struct shell_options options;
@@ -71,6 +74,7 @@ struct shell {
 	uint8_t epoch[MMQ_WORK_EPOCH_BYTES], run[16];
 	int64_t now_us, wall_ms, started_us, keys_us, drain_until_us;
 	struct shell_news *news_first, **news_last;
+	struct shell_bodies bodies;
 	struct mmq_buf out;                  /* scratch for what is packed */
 	struct mmq_arena arena;              /* scratch for lists of one message */
 	bool busy;                           /* this turn received or sent something: look again before sleeping */
@@ -97,9 +101,11 @@ void mmq_shell_wakes_init(const struct shell *shell, struct pollfd wakes[WAKES])
 int mmq_shell_wait(const struct shell *shell, struct pollfd wakes[WAKES], int timeout_ms); /* as poll(); revents of WAKE_PUBLISH says what the last turn left */
 
 /* shell_body.c */
-struct shell_body *mmq_shell_body_take(zmq_msg_t *parts, unsigned count);             /* moves one or two frames */
-struct shell_body *mmq_shell_body_copy(const void *bytes, size_t size);
+struct shell_body *mmq_shell_body_take(struct shell_bodies *pool, zmq_msg_t *parts, unsigned count);  /* moves one or two frames */
+struct shell_body *mmq_shell_body_copy(struct shell_bodies *pool, const void *bytes, size_t size);
 void mmq_shell_body_send(const struct mmq_body *body, zmq_msg_t *part_out, bool payload); /* without a copy where that is possible */
+void mmq_shell_body_move(const struct mmq_body *body, zmq_msg_t *part_out);           /* the same for a body that nobody reads again */
+void mmq_shell_bodies_fini(struct shell_bodies *pool);
 void mmq_shell_part(zmq_msg_t *part_out, const struct mmq_buf *buf);
 int mmq_shell_receive(void *socket, zmq_msg_t *parts, unsigned parts_max, unsigned *count_out); /* 0: one message, count may say more than kept */
 void mmq_shell_parts_close(zmq_msg_t *parts, unsigned count);

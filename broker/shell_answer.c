@@ -246,7 +246,10 @@ mmq_shell_answer(struct shell *shell, const struct mmq_core_answer *answer)
 	if (route == NULL)
 		return;
 	if (answer->form == MMQ_ANSWER_BODY) {
-		mmq_shell_body_send(answer->body, &frame, false);
+		if (answer->body_is_last)
+			mmq_shell_body_move(answer->body, &frame);
+		else
+			mmq_shell_body_send(answer->body, &frame, false);
 	} else {
 		mmq_buf_reset(&shell->out);
 		put_form(shell, &shell->out, &head, answer, route->tenant);

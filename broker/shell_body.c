@@ -1,5 +1,6 @@
-/* shell_body.c: bodies out of received frames and back onto sockets. A body that is a whole frame is passed on by reference
- * (libzmq counts the users of a large frame); pieces of a packed frame are copied, they are small by the rules of packing. */
+/* shell_body.c: bodies out of received frames and back onto sockets. Every body is a frame of its own: a received one, or one made of a piece
+ * of a packed one, which is small by the rules of packing. What is sent last is moved out; a large frame that is still wanted is
+ * passed on by reference (libzmq counts its users), a small one copied. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,22 +8,57 @@
 #include "broker/shell.h"
 #include "util/mem.h"
 
+enum { POOL_MAX = 4096 };
+
 static void
 body_release(struct mmq_body *body)
 {
 	struct shell_body *own = (struct shell_body *)body;
+	struct shell_bodies *pool = own->pool;
 
 	mmq_shell_parts_close(own->parts, own->parts_count);
-	free(own);
+	if (pool->count == POOL_MAX) {
+		free(own);
+		return;
+	}
+	own->next = pool->free;
+	pool->free = own;
+	pool->count++;
+}
+
+static struct shell_body *
+body_get(struct shell_bodies *pool)
+{
+	struct shell_body *own = pool->free;
+
+	if (own == NULL) {
+		own = mmq_alloc(sizeof *own);
+		own->pool = pool;
+		return own;
+	}
+	pool->free = own->next;
+	pool->count--;
+	return own;
+}
+
+void
+mmq_shell_bodies_fini(struct shell_bodies *pool)
+{
+	struct shell_body *own;
+
+	while ((own = pool->free) != NULL) {
+		pool->free = own->next;
+		free(own);
+	}
+	pool->count = 0;
 }
 
 struct shell_body *
-mmq_shell_body_take(zmq_msg_t *parts, unsigned count)
+mmq_shell_body_take(struct shell_bodies *pool, zmq_msg_t *parts, unsigned count)
 {
-	struct shell_body *own = mmq_alloc(sizeof *own);
+	struct shell_body *own = body_get(pool);
 
 	own->parts_count = count;
-	own->is_whole = true;
 	for (unsigned i = 0; i < count; i++) {
 		zmq_msg_init(&own->parts[i]);
 		zmq_msg_move(&own->parts[i], &parts[i]);
@@ -37,13 +73,15 @@ mmq_shell_body_take(zmq_msg_t *parts, unsigned count)
 }
 
 struct shell_body *
-mmq_shell_body_copy(const void *bytes, size_t size)
+mmq_shell_body_copy(struct shell_bodies *pool, const void *bytes, size_t size)
 {
-	struct shell_body *own = mmq_alloc(sizeof *own + size);
+	struct shell_body *own = body_get(pool);
 
+	own->parts_count = 1;
+	zmq_msg_init_size(&own->parts[0], size);
 	if (size > 0)
-		memcpy(own->copy, bytes, size);
-	own->body = (struct mmq_body){ .bytes = own->copy, .size = size, .release = body_release };
+		memcpy(zmq_msg_data(&own->parts[0]), bytes, size);
+	own->body = (struct mmq_body){ .bytes = zmq_msg_data(&own->parts[0]), .size = size, .release = body_release };
 	return own;
 }
 
@@ -54,7 +92,7 @@ mmq_shell_body_send(const struct mmq_body *body, zmq_msg_t *part_out, bool paylo
 	size_t size = payload ? body->payload_size : body->size;
 	struct shell_body *own = (struct shell_body *)body;
 
-	if (body->release == body_release && own->is_whole && size > SHELL_COPY_MAX) {
+	if (body->release == body_release && size > SHELL_COPY_MAX) {
 		zmq_msg_init(part_out);
 		zmq_msg_copy(part_out, &own->parts[payload ? 1 : 0]);
 		return;
@@ -62,6 +100,19 @@ mmq_shell_body_send(const struct mmq_body *body, zmq_msg_t *part_out, bool paylo
 	zmq_msg_init_size(part_out, size);
 	if (size > 0)
 		memcpy(zmq_msg_data(part_out), bytes, size);
+}
+
+void
+mmq_shell_body_move(const struct mmq_body *body, zmq_msg_t *part_out)
+{
+	struct shell_body *own = (struct shell_body *)body;
+
+	if (body->release != body_release) {
+		mmq_shell_body_send(body, part_out, false);
+		return;
+	}
+	zmq_msg_init(part_out);
+	zmq_msg_move(part_out, &own->parts[0]);
 }
 
 void

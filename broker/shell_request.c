@@ -149,7 +149,7 @@ tenant_of(struct shell *shell, zmq_msg_t *part, enum shell_socket which)
 
 /* Read the header of the frames behind the envelope; take them into a body if it is good. */
 static struct shell_body *
-head_read(struct mmq_head *head, zmq_msg_t *parts, unsigned count, struct mmq_err *err)
+head_read(struct shell *shell, struct mmq_head *head, zmq_msg_t *parts, unsigned count, struct mmq_err *err)
 {
 	struct shell_body *own;
 	const uint8_t *bytes;
@@ -162,7 +162,7 @@ head_read(struct mmq_head *head, zmq_msg_t *parts, unsigned count, struct mmq_er
 	bytes = zmq_msg_data(&parts[0]);
 	if (mmq_peek(head, bytes, zmq_msg_size(&parts[0]), count, err) == -1)
 		return NULL;
-	own = mmq_shell_body_take(parts, count);
+	own = mmq_shell_body_take(&shell->bodies, parts, count);
 	/* The texts of the header point into the frame: it stays where it is when the frame moves into the body, unless it is so
 	 * small that libzmq keeps it inside the message itself. Such a header is read again where it now lies. */
 	if (own->body.bytes != bytes)
@@ -194,7 +194,7 @@ request_read(struct shell *shell, zmq_msg_t *parts, unsigned count)
 	if (tenant == NULL)
 		mmq_err_set(&err, MMQ_UNAUTHENTICATED, "this key is not allowed any more");
 	else
-		own = head_read(&head, parts + first, count - first, &err);
+		own = head_read(shell, &head, parts + first, count - first, &err);
 	taken = own != NULL;
 	if (own == NULL || request_give(shell, route, envelope, tenant, &head, own, &err) == -1) {
 		shell->counters.bad_frames++;
@@ -237,7 +237,7 @@ mmq_shell_publish_read(struct shell *shell)
 		const char *tenant = tenant_of(shell, &parts[0], SHELL_PUBLISH);
 		struct mmq_head head;
 		struct mmq_err err;
-		struct shell_body *own = tenant == NULL ? NULL : head_read(&head, parts, count, &err);
+		struct shell_body *own = tenant == NULL ? NULL : head_read(shell, &head, parts, count, &err);
 
 		if (own == NULL) {
 			mmq_shell_parts_close(parts, count < PARTS_MAX ? count : PARTS_MAX);

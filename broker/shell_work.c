@@ -138,10 +138,10 @@ results_give(struct shell *shell, uint64_t route, const struct mmq_work_message 
 			return;
 		}
 		if (count > 1) {
-			own = mmq_shell_body_take(&parts[1], 1);
+			own = mmq_shell_body_take(&shell->bodies, &parts[1], 1);
 			zmq_msg_init(&parts[1]);
 		} else {
-			own = mmq_shell_body_copy(bytes + at, outcome.body_bytes);
+			own = mmq_shell_body_copy(&shell->bodies, bytes + at, outcome.body_bytes);
 			at += outcome.body_bytes;
 		}
 		event.result.lease = outcome.lease;
@@ -187,7 +187,7 @@ message_give(struct shell *shell, uint64_t route, const struct mmq_work_message 
 		event.kind = MMQ_ON_PROGRESS;
 		event.progress.lease = message->lease;
 		event.progress.checkpoint = message->checkpoint;
-		event.progress.body = &mmq_shell_body_copy(message->info.bytes, message->info.size)->body;
+		event.progress.body = &mmq_shell_body_copy(&shell->bodies, message->info.bytes, message->info.size)->body;
 		break;
 	case MMQ_WM_GRANT:
 		event.kind = MMQ_ON_GRANT;

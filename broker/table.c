@@ -89,20 +89,21 @@ core_heap_fini(struct core_heap *heap)
 }
 
 static void
-heap_put(struct core_heap *heap, size_t at, struct core_timer *timer)
+heap_put(struct core_heap *heap, size_t at, struct core_heap_item item)
 {
-	heap->items[at] = timer;
-	timer->at = (uint32_t)at + 1;
+	heap->items[at] = item;
+	item.timer->at = (uint32_t)at + 1;
 }
 
 static void
 heap_settle(struct core_heap *heap, size_t at, struct core_timer *timer)
 {
+	const struct core_heap_item item = { timer->due, timer };
 	size_t parent, child;
 
 	for (; at > 0; at = parent) {
 		parent = (at - 1) / 2;
-		if (heap->items[parent]->due <= timer->due)
+		if (heap->items[parent].due <= item.due)
 			break;
 		heap_put(heap, at, heap->items[parent]);
 	}
@@ -110,13 +111,13 @@ heap_settle(struct core_heap *heap, size_t at, struct core_timer *timer)
 		child = 2 * at + 1;
 		if (child >= heap->count)
 			break;
-		if (child + 1 < heap->count && heap->items[child + 1]->due < heap->items[child]->due)
+		if (child + 1 < heap->count && heap->items[child + 1].due < heap->items[child].due)
 			child++;
-		if (heap->items[child]->due >= timer->due)
+		if (heap->items[child].due >= item.due)
 			break;
 		heap_put(heap, at, heap->items[child]);
 	}
-	heap_put(heap, at, timer);
+	heap_put(heap, at, item);
 }
 
 void
@@ -144,7 +145,7 @@ core_heap_remove(struct core_heap *heap, struct core_timer *timer)
 	if (at == 0)
 		return;
 	timer->at = 0;
-	last = heap->items[--heap->count];
+	last = heap->items[--heap->count].timer;
 	if (last != timer)
 		heap_settle(heap, at - 1, last);
 }

@@ -18,7 +18,8 @@ void *core_table_find(const struct core_table *table, uint64_t hash, size_t *cur
 
 /* A binary heap of things that embed a struct core_timer; the smallest `due` is first. */
 struct core_timer { int64_t due; uint32_t at; uint32_t kind; };  /* at: index + 1, 0: not in a heap */
-struct core_heap { struct core_timer **items; size_t count, capacity; };
+struct core_heap_item { int64_t due; struct core_timer *timer; };   /* due is here too: sifting does not touch the timers */
+struct core_heap { struct core_heap_item *items; size_t count, capacity; };
 
 void core_heap_fini(struct core_heap *heap);
 void core_heap_set(struct core_heap *heap, struct core_timer *timer, int64_t due);  /* put in, or move */

@@ -41,7 +41,7 @@ core_worker_watch(struct mmq_core *core, struct core_worker *worker)
 static uint64_t
 route_hash(const struct mmq_core *core, uint64_t route)
 {
-	return core_hash(core, route, NULL, 0);
+	return core_hash_number(core, route);
 }
 
 struct core_worker *

@@ -126,11 +126,15 @@ bool
 mmq_read(struct mmq_reader *reader, struct mmq_token *token)
 {
 	static const uint8_t widths[4] = { 1, 2, 4, 8 };
-	uint64_t first, value;
+	uint64_t value;
+	unsigned first;
 
 	token->type = MMQ_T_NONE;
-	if (reader->why != NULL || !take(reader, 1, &first))
+	if (reader->why != NULL)
 		return false;
+	if (reader->at == reader->end)
+		return fail(reader, "the message is truncated");
+	first = *reader->at++;
 	if (first < 0x80)
 		return give_int(token, (int64_t)first);
 	if (first < 0x90)
@@ -292,8 +296,14 @@ bool
 mmq_utf8_is_valid(const char *text, size_t size)
 {
 	const uint8_t *at = (const uint8_t *)text, *end = at + size;
+	uint64_t eight;
 
 	while (at < end) {
+		/* Most text is ASCII: eight bytes at once, none of them with its high bit set. */
+		if (end - at >= 8 && (memcpy(&eight, at, 8), (eight & 0x8080808080808080u) == 0)) {
+			at += 8;
+			continue;
+		}
 		uint8_t first = *at++;
 		if (first < 0x80)
 			continue;

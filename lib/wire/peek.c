@@ -237,11 +237,18 @@ static const struct header_field {
 #undef FIELD
 };
 
+/* Keys differ in length or first byte nearly always: the library's comparison is called for a match only. */
+static bool
+key_is(const struct mmq_text *key, const struct mmq_text *other)
+{
+	return key->size == other->size && (key->size == 0 || (key->at[0] == other->at[0] && memcmp(key->at, other->at, key->size) == 0));
+}
+
 static const struct header_field *
 find_field(const struct mmq_text *key)
 {
 	for (size_t i = 0; i < sizeof(header_fields) / sizeof(header_fields[0]); i++)
-		if (key->size == header_fields[i].name.size && memcmp(key->at, header_fields[i].name.at, key->size) == 0)
+		if (key_is(key, &header_fields[i].name))
 			return &header_fields[i];
 	return NULL;
 }
@@ -250,7 +257,7 @@ static bool
 seen_before(struct mmq_text *keys, uint32_t count, const struct mmq_text *key)
 {
 	for (uint32_t i = 0; i < count; i++)
-		if (keys[i].size == key->size && memcmp(keys[i].at, key->at, key->size) == 0)
+		if (key_is(key, &keys[i]))
 			return true;
 	keys[count] = *key;
 	return false;

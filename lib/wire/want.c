@@ -65,8 +65,10 @@ mmq_want_refuse(const struct mmq_token *token, const char *field, const char *wa
 bool
 mmq_want_nil(struct mmq_reader *reader)
 {
-	struct mmq_token token;
-	return mmq_read_peek(reader) == MMQ_T_NIL && mmq_read(reader, &token);
+	if (reader->why != NULL || reader->at == reader->end || *reader->at != 0xc0)
+		return false;
+	reader->at++;
+	return true;
 }
 
 int

@@ -152,7 +152,7 @@ broker_crash(struct sim *sim)
 
 	sim->batch_count = 0;
 	while (i < sim->schedule.count) {
-		struct thing *thing = (struct thing *)(void *)sim->schedule.items[i];
+		struct thing *thing = (struct thing *)(void *)sim->schedule.items[i].timer;
 		if (thing->kind != T_JOURNAL && !(thing->kind == T_EVENT && thing->life == sim->life)) {
 			i++;
 			continue;
@@ -250,12 +250,12 @@ step(struct sim *sim)
 	struct mmq_core_event tick = { .kind = MMQ_ON_TICK };
 	int64_t next = mmq_core_next(sim->core);
 
-	if (sim->schedule.count > 0 && sim->schedule.items[0]->due < next)
-		next = sim->schedule.items[0]->due;
+	if (sim->schedule.count > 0 && sim->schedule.items[0].due < next)
+		next = sim->schedule.items[0].due;
 	if (next > sim->now_us && next != INT64_MAX)
 		sim->now_us = next;
-	while (sim->schedule.count > 0 && sim->schedule.items[0]->due <= sim->now_us) {
-		struct thing *thing = (struct thing *)(void *)sim->schedule.items[0];
+	while (sim->schedule.count > 0 && sim->schedule.items[0].due <= sim->now_us) {
+		struct thing *thing = (struct thing *)(void *)sim->schedule.items[0].timer;
 		core_heap_remove(&sim->schedule, &thing->timer);
 		thing_do(sim, thing);
 		thing_free(thing);
@@ -272,7 +272,7 @@ static void
 sim_end(struct sim *sim)
 {
 	while (sim->schedule.count > 0) {
-		struct thing *thing = (struct thing *)(void *)sim->schedule.items[0];
+		struct thing *thing = (struct thing *)(void *)sim->schedule.items[0].timer;
 		core_heap_remove(&sim->schedule, &thing->timer);
 		body_drop(thing);
 		thing_free(thing);
