@@ -250,11 +250,36 @@ mmq_read_raw(struct mmq_reader *reader, const uint8_t **bytes_out, size_t *size_
 	return true;
 }
 
+/* How long the next value is if it is one of those that headers are made of and lies within the message: a short text, a binary, a
+ * small integer, nil or a boolean. 0: look closely. */
+static size_t
+plain_size(const struct mmq_reader *reader)
+{
+	size_t left = (size_t)(reader->end - reader->at), size;
+	uint8_t first;
+
+	if (reader->why != NULL || left == 0)
+		return 0;
+	first = *reader->at;
+	if (first < 0x80 || first >= 0xe0 || first == 0xc0 || first == 0xc2 || first == 0xc3)
+		return 1;
+	if (first >= 0xa0 && first < 0xc0) {
+		size = 1 + (first & 31u);
+		return size <= left && mmq_utf8_is_valid((const char *)reader->at + 1, size - 1) ? size : 0;
+	}
+	size = first == 0xc4 && left >= 2 ? 2 + (size_t)reader->at[1] : first == 0xc5 && left >= 3 ? 3 + ((size_t)reader->at[1] << 8 | reader->at[2]) : 0;
+	return size <= left ? size : 0;
+}
+
 bool
 mmq_read_raw_checked(struct mmq_reader *reader, unsigned open, const uint8_t **bytes_out, size_t *size_out)
 {
 	const uint8_t *from = reader->at;
-	if (!walk(reader, open, true))
+	size_t plain = plain_size(reader);
+
+	if (plain > 0)
+		reader->at += plain;
+	else if (!walk(reader, open, true))
 		return false;
 	*bytes_out = from;
 	*size_out = (size_t)(reader->at - from);

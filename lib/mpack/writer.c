@@ -44,6 +44,11 @@ mmq_put_int(struct mmq_buf *buf, int64_t value)
 void
 mmq_put_uint(struct mmq_buf *buf, uint64_t value)
 {
+	if (value < 128) {  /* most are: one byte, without a call for it */
+		uint8_t small = (uint8_t)value;
+		mmq_buf_append(buf, &small, 1);
+		return;
+	}
 	msgpack_packer pk = packer(buf);
 	msgpack_pack_uint64(&pk, value);
 }
@@ -61,6 +66,17 @@ mmq_put_double(struct mmq_buf *buf, double value)
 void
 mmq_put_strn(struct mmq_buf *buf, const char *text, size_t size)
 {
+	uint8_t *room;
+
+	if (size < 32) {  /* the head is one byte: both in one go */
+		room = mmq_buf_extend(buf, 1 + size);
+		if (room == NULL)
+			return;
+		room[0] = (uint8_t)(0xa0 | size);
+		if (size > 0)
+			memcpy(room + 1, text, size);
+		return;
+	}
 	msgpack_packer pk = packer(buf);
 	msgpack_pack_str(&pk, size);
 	msgpack_pack_str_body(&pk, text, size);

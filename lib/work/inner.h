@@ -6,7 +6,7 @@
 
 #include "work/frame.h"
 
-enum { PACK_COUNT_MAX = 64, PACK_BODY_MAX = 4096, PACK_BYTES_MAX = 65536, CONTROL_MAX = 1024, REPEAT_US = 1000000, RETRY_MS = 5, GATHER_US = 100 };
+enum { PACK_COUNT_MAX = 64, PACK_BODY_MAX = 4096, PACK_BYTES_MAX = 65536, SPARE_MAX = 1024, CONTROL_MAX = 1024, REPEAT_US = 1000000, RETRY_MS = 5, GATHER_US = 100 };
 
 /* A received message, kept while an item points into it. */
 struct frame {
@@ -34,6 +34,7 @@ struct held {
 /* An answer on its way out. */
 struct outgoing {
 	struct outgoing *next;
+	size_t room;                       /* for bytes */
 	struct mmq_lease lease;
 	struct mmq_work_result result;
 	size_t size;
@@ -63,9 +64,12 @@ struct mmq_worker {
 	bool window_changed;
 	struct held *first;                /* all items here, oldest last */
 	struct held *last;
+	struct held *untaken;              /* the oldest that the caller has not got: older ones are all taken */
+	struct held *spare;                /* freed ones for the next items, linked by next */
+	size_t spare_count;
 	size_t held_count, untaken_count, cancel_count;
-	struct outgoing *out_first, **out_last;
-	size_t out_count;
+	struct outgoing *out_first, **out_last, *out_spare;
+	size_t out_count, out_spare_count;
 	struct control *control_first, **control_last;
 	size_t control_count;
 	struct note *note_first, **note_last;

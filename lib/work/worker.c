@@ -44,12 +44,32 @@ worker_held_free(struct mmq_worker *worker, struct held *held)
 			note->event = (struct mmq_work_event){ .kind = MMQ_WORK_EVENT_NONE };
 	*(held->previous != NULL ? &held->previous->next : &worker->first) = held->next;
 	*(held->next != NULL ? &held->next->previous : &worker->last) = held->previous;
+	if (worker->untaken == held)
+		worker->untaken = held->previous;
 	worker->held_count--;
 	worker->untaken_count -= !held->taken;
 	worker->cancel_count -= held->cancel_waiting;
 	mmq_buf_fini(&held->progress);
 	frame_release(held->frame);
-	free(held);
+	if (worker->spare_count == SPARE_MAX) {
+		free(held);
+		return;
+	}
+	held->next = worker->spare;
+	worker->spare = held;
+	worker->spare_count++;
+}
+
+static struct held *
+held_new(struct mmq_worker *worker)
+{
+	struct held *held = worker->spare;
+
+	if (held == NULL)
+		return mmq_alloc(sizeof *held);
+	worker->spare = held->next;
+	worker->spare_count--;
+	return held;
 }
 
 static void
@@ -173,6 +193,11 @@ mmq_worker_close(struct mmq_worker **worker_at)
 		zmq_ctx_term(worker->context);
 	while (worker->first != NULL)
 		worker_held_free(worker, worker->first);
+	while (worker->spare != NULL) {
+		struct held *held = worker->spare;
+		worker->spare = held->next;
+		free(held);
+	}
 	while (worker->note_first != NULL) {
 		struct note *note = worker->note_first;
 		worker->note_first = note->next;
@@ -269,15 +294,15 @@ on_work(struct mmq_worker *worker, const struct mmq_work_message *message, struc
 			item.body = zmq_msg_data(&frame->parts[1]);
 			item.payload = payload > 0 ? zmq_msg_data(&frame->parts[2]) : NULL;
 		}
-		held = mmq_alloc(sizeof *held);
-		held->item = item;
-		held->item.arrived_us = now_us;
-		held->item.deadline_us = ms_left < 0 ? INT64_MAX : now_us + ms_left * 1000;
-		held->frame = frame;
+		item.arrived_us = now_us;
+		item.deadline_us = ms_left < 0 ? INT64_MAX : now_us + ms_left * 1000;
+		held = held_new(worker);
+		*held = (struct held){ .item = item, .next = worker->first, .frame = frame };
 		frame->references++;
-		held->next = worker->first;
 		*(worker->first != NULL ? &worker->first->previous : &worker->last) = held;
 		worker->first = held;
+		if (worker->untaken == NULL)
+			worker->untaken = held;
 		worker->held_count++;
 		worker->untaken_count++;
 		mmq_buf_init(&held->progress, 1 << 20);
@@ -311,11 +336,6 @@ on_message(struct mmq_worker *worker, struct frame *frame)
 	worker->heard_us = mmq_clock_mono_us();
 	if (mmq_work_parse(&message, zmq_msg_data(&frame->parts[0]), zmq_msg_size(&frame->parts[0]), NULL) == -1)
 		return;
-	snprintf(event.message, sizeof event.message, "%s", message.message);
-	snprintf(event.tenant, sizeof event.tenant, "%s", message.tenant);
-	snprintf(event.model, sizeof event.model, "%s", message.model);
-	event.version = message.version;
-	event.code = message.code;
 	switch (message.type) {
 	case MMQ_WM_WELCOME: on_welcome(worker, &message); break;
 	case MMQ_WM_WORK: on_work(worker, &message, frame); break;
@@ -327,8 +347,14 @@ on_message(struct mmq_worker *worker, struct frame *frame)
 	case MMQ_WM_BYE: worker->welcome = false; event.kind = MMQ_WORK_EVENT_REFUSED; break;
 	default: break;
 	}
-	if (event.kind != MMQ_WORK_EVENT_NONE)
-		note_add(worker, &event);
+	if (event.kind == MMQ_WORK_EVENT_NONE)
+		return;
+	snprintf(event.message, sizeof event.message, "%s", message.message);
+	snprintf(event.tenant, sizeof event.tenant, "%s", message.tenant);
+	snprintf(event.model, sizeof event.model, "%s", message.model);
+	event.version = message.version;
+	event.code = message.code;
+	note_add(worker, &event);
 }
 
 /* Take what came, at most a burst, so that a flood of messages does not keep heartbeats from leaving. */
@@ -404,7 +430,8 @@ upkeep(struct mmq_worker *worker)
 static bool
 is_due(const struct mmq_worker *worker)
 {
-	return !worker->welcome || worker->out_count >= PACK_COUNT_MAX || mmq_clock_mono_us() - worker->upkeep_us >= GATHER_US;
+	return !worker->welcome || worker->out_count >= PACK_COUNT_MAX ||
+	    (worker->out_count > 0 && mmq_clock_mono_us() - worker->upkeep_us >= GATHER_US);
 }
 
 static bool
@@ -422,25 +449,23 @@ event_take(struct mmq_worker *worker, struct mmq_work_event *event)
 	}
 	if (event->kind != MMQ_WORK_EVENT_NONE)
 		return true;
-	if (worker->cancel_count == 0 && worker->untaken_count == 0)
-		return false;
-	for (struct held *held = worker->last; held != NULL; held = held->previous) {
-		event->item = &held->item;
+	for (struct held *held = worker->last; worker->cancel_count > 0 && held != NULL; held = held->previous)
 		if (held->cancel_waiting) {
 			held->cancel_waiting = false;
 			worker->cancel_count--;
+			event->item = &held->item;
 			event->kind = MMQ_WORK_EVENT_CANCEL;
 			event->code = held->cancel_code;
 			return true;
 		}
-		if (!held->taken && worker->cancel_count == 0) {
-			held->taken = true;
-			worker->untaken_count--;
-			event->kind = MMQ_WORK_EVENT_WORK;
-			return true;
-		}
-	}
-	return false;
+	if (worker->untaken == NULL)
+		return false;
+	event->item = &worker->untaken->item;
+	event->kind = MMQ_WORK_EVENT_WORK;
+	worker->untaken->taken = true;
+	worker->untaken_count--;
+	worker->untaken = worker->untaken->previous;
+	return true;
 }
 
 static bool

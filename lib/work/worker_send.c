@@ -61,6 +61,40 @@ worker_heartbeat_send(struct mmq_worker *worker)
 	scratch_send(worker);
 }
 
+/* One frame's worth of small ones is kept for the answers to come, which are mostly alike. */
+static struct outgoing *
+outgoing_new(struct mmq_worker *worker, size_t size)
+{
+	struct outgoing *out = worker->out_spare;
+
+	if (out != NULL) {
+		worker->out_spare = out->next;
+		worker->out_spare_count--;
+		if (out->room < size) {
+			free(out);
+			out = NULL;
+		}
+	}
+	if (out == NULL) {
+		out = mmq_alloc(sizeof *out + size);
+		out->room = size;
+	}
+	out->next = NULL;
+	return out;
+}
+
+static void
+outgoing_put(struct mmq_worker *worker, struct outgoing *out)
+{
+	if (out->room > PACK_BODY_MAX || worker->out_spare_count == PACK_COUNT_MAX) {
+		free(out);
+		return;
+	}
+	out->next = worker->out_spare;
+	worker->out_spare = out;
+	worker->out_spare_count++;
+}
+
 /* Send the first answers that wait: as many small ones as fit into one frame, or one large one in two. */
 static bool
 answers_send(struct mmq_worker *worker)
@@ -93,7 +127,7 @@ answers_send(struct mmq_worker *worker)
 		out = worker->out_first;
 		worker->out_first = out->next;
 		worker->out_count--;
-		free(out);
+		outgoing_put(worker, out);
 	}
 	if (worker->out_first == NULL)
 		worker->out_last = &worker->out_first;
@@ -182,7 +216,7 @@ mmq_worker_answer(struct mmq_worker *worker, struct mmq_work_item **item, const 
 	struct held *held = (struct held *)*item;
 
 	if (!held->lost) {
-		struct outgoing *out = mmq_alloc(sizeof *out + size);
+		struct outgoing *out = outgoing_new(worker, size);
 
 		out->lease = held->item.lease;
 		out->result = *result;
@@ -306,6 +340,11 @@ worker_outgoing_fini(struct mmq_worker *worker)
 	while (worker->out_first != NULL) {
 		struct outgoing *out = worker->out_first;
 		worker->out_first = out->next;
+		free(out);
+	}
+	while (worker->out_spare != NULL) {
+		struct outgoing *out = worker->out_spare;
+		worker->out_spare = out->next;
 		free(out);
 	}
 	while (worker->control_first != NULL) {
