@@ -423,6 +423,7 @@ mmq_core_event(struct mmq_core *core, const struct mmq_core_event *event)
 	core->is_dirty = true;
 	switch (event->kind) {
 	case MMQ_ON_TICK: tick(core); break;
+	case MMQ_ON_BURST: core_dispatch_early(core); break;
 	case MMQ_ON_REQUEST: core_accept(core, &event->request); break;
 	case MMQ_ON_HELLO: core_on_hello(core, event); break;
 	case MMQ_ON_READY: core_on_ready(core, event); break;

@@ -72,6 +72,7 @@ struct mmq_core_options {
 
 enum mmq_event_kind {
 	MMQ_ON_TICK,          /* after the sockets were drained */
+	MMQ_ON_BURST,         /* in the midst of draining: what waits may go to a predictor that holds nothing; no timer fires */
 	MMQ_ON_REQUEST,       /* request: a request whose header mmq_peek accepted */
 	MMQ_ON_HELLO,         /* hello; then MMQ_ON_CATALOGUE with its models */
 	MMQ_ON_READY,         /* window */

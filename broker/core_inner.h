@@ -395,6 +395,7 @@ bool core_adopt(struct mmq_core *core, struct core_worker *worker, const struct 
 
 /* dispatch.c */
 void core_dispatch(struct mmq_core *core);
+void core_dispatch_early(struct mmq_core *core);                                       /* only if a predictor holds nothing */
 
 /* catalogue.c */
 struct core_model *core_model_find(const struct mmq_core *core, const char *tenant, const char *name, size_t name_size);

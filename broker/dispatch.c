@@ -275,3 +275,20 @@ core_dispatch(struct mmq_core *core)
 		}
 	}
 }
+
+/* A worker that idles costs more than a frame that could have held more: the first requests of a burst set it to work while the others come in. */
+void
+core_dispatch_early(struct mmq_core *core)
+{
+	struct core_node *at;
+
+	if (core_list_is_empty(&core->ring[MMQ_WORK_PREDICT]))
+		return;
+	for (at = core->workers.next; at != &core->workers; at = at->next) {
+		const struct core_worker *worker = OF(const struct core_worker, node, at);
+		if (worker->held_all == 0 && is_open(core, worker, MMQ_WORK_PREDICT)) {
+			core_dispatch(core);
+			return;
+		}
+	}
+}

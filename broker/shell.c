@@ -370,26 +370,48 @@ sleep_ms(const struct shell *shell, bool mail_waits)
 	return next_us == INT64_MAX ? 60000 : left_us <= 0 ? 0 : left_us > 60000000 ? 60000 : (int)((left_us + 999) / 1000);
 }
 
+static void
+work_look(struct shell *shell)
+{
+	shell->look_work = !mmq_shell_work_read(shell);
+	shell->workers.was_used = false;   /* what was sent meanwhile came before the last look */
+}
+
+static void
+request_look(struct shell *shell)
+{
+	shell->look_request = !mmq_shell_request_read(shell);
+	shell->clients.was_used = false;
+}
+
+/* What was sent on since it was read empty may have something again. */
+static void
+used_note(struct shell *shell)
+{
+	shell->look_work |= shell->workers.was_used;
+	shell->look_request |= shell->clients.was_used;
+	shell->clients.was_used = shell->workers.was_used = false;
+}
+
 /* One turn: what came, what is due, what has to be written, what waits to leave. Returns whether mail still waits. */
 static bool
 turn(struct shell *shell, struct pollfd *wakes)
 {
 	struct mmq_core_event tick = { .kind = MMQ_ON_TICK };
-	bool was_busy = shell->busy, mail_waits;
+	bool mail_waits;
 
 	times_read(shell);
-	shell->busy = shell->clients.was_used = shell->workers.was_used = false;
 	if (wakes[WAKE_SIGNAL].revents)
 		signals_read(shell);
 	if (shell->journal != NULL && wakes[WAKE_JOURNAL].revents)
 		journal_read(shell);
-	if (was_busy || wakes[WAKE_WORK].revents)
-		mmq_shell_work_read(shell);
-	if (was_busy || wakes[WAKE_REQUEST].revents)
-		mmq_shell_request_read(shell);
+	if (shell->look_work || wakes[WAKE_WORK].revents)
+		work_look(shell);
+	if (shell->look_request || shell->clients.was_used || wakes[WAKE_REQUEST].revents)
+		request_look(shell);
 	if (wakes[WAKE_PUBLISH].revents && mmq_shell_publish_read(shell))
 		wakes[WAKE_PUBLISH].revents = 0;
-	if (wakes[WAKE_SINK].revents)
+	if (shell->sink.was_used || wakes[WAKE_SINK].revents)
 		mmq_sink_read(&shell->sink);
 	if (shell->has_keys && wakes[WAKE_ZAP].revents)
 		mmq_zap_answer(&shell->zap);
@@ -402,12 +424,13 @@ turn(struct shell *shell, struct pollfd *wakes)
 	journal_write(shell);
 	if (shell->draining && (mmq_core_is_drained(shell->core) || shell->now_us >= shell->drain_until_us))
 		shell->stopping = true;
-	shell->busy |= shell->clients.was_used | shell->workers.was_used;
-	shell->clients.was_used = shell->workers.was_used = false;
+	used_note(shell);
 	mail_waits = mmq_routes_retry(&shell->clients, shell->now_us, on_client_gone, shell);
 	mail_waits |= mmq_routes_retry(&shell->workers, shell->now_us, on_worker_gone, shell);
-	/* While mail waits the sleep is short, and a busy turn follows it: trying again must not keep the loop awake. */
-	shell->busy |= !mail_waits && (shell->clients.was_used || shell->workers.was_used);
+	/* While mail waits the sleep is short, and a look at both follows it: trying again must not keep the loop awake. */
+	if (!mail_waits)
+		used_note(shell);
+	shell->clients.was_used = shell->workers.was_used = false;
 	return mail_waits;
 }
 
@@ -419,18 +442,18 @@ mmq_shell_loop(void *self, struct mmq_err *err)
 	unsigned turns = 0;
 
 	mmq_shell_wakes_init(shell, wakes);
-	shell->busy = true;
 	while (!shell->stopping) {
-		bool mail_waits = turn(shell, wakes);
+		bool mail_waits = turn(shell, wakes), looks = shell->look_work || shell->look_request || shell->sink.was_used;
 
-		if (shell->busy && ++turns % TURNS_UNPOLLED != 0) {
+		if (looks && ++turns % TURNS_UNPOLLED != 0) {
 			for (int i = 0; i < WAKES; i++)
 				wakes[i].revents = i == WAKE_PUBLISH ? wakes[i].revents : 0;
 			continue;
 		}
-		if (mmq_shell_wait(shell, wakes, shell->busy ? 0 : sleep_ms(shell, mail_waits)) == -1 && errno != EINTR)
+		if (mmq_shell_wait(shell, wakes, looks ? 0 : sleep_ms(shell, mail_waits)) == -1 && errno != EINTR)
 			return mmq_err_set(err, MMQ_UNAVAILABLE, "poll: %s", strerror(errno));
-		shell->busy |= mail_waits;  /* trying again may have noticed in passing what came */
+		shell->look_work |= mail_waits;  /* trying again may have noticed in passing what came */
+		shell->look_request |= mail_waits;
 	}
 	if (!shell->failed)
 		return 0;

@@ -21,7 +21,7 @@
 #include "wire/reply.h"
 #include "work/frame.h"
 
-enum { SHELL_BURST = 128, SHELL_COPY_MAX = 16384, SHELL_SINK_BYTES_MAX = 65536, SHELL_BATCH_MAX = 1024 };
+enum { SHELL_BURST = 128, SHELL_EARLY = 8, SHELL_COPY_MAX = 16384, SHELL_SINK_BYTES_MAX = 65536, SHELL_BATCH_MAX = 1024 };
 
 /* Pushed requests are read until this share of the memory for bodies is used: their senders wait before anyone is refused. */
 #define PUSH_SHARE(bytes_max) ((uint64_t)(bytes_max) / 8 * 7)
@@ -77,7 +77,7 @@ struct shell {
 	struct shell_bodies bodies;
 	struct mmq_buf out;                  /* scratch for what is packed */
 	struct mmq_arena arena;              /* scratch for lists of one message */
-	bool busy;                           /* this turn received or sent something: look again before sleeping */
+	bool look_work, look_request;        /* that socket was sent on, or not read empty: look there before sleeping */
 	bool stopping, draining, failed;
 	struct mmq_err why;                  /* failed: what is said at the end */
 	struct { uint64_t bad_frames, denied, bad_work, sink_references, journal_damaged; } counters;
@@ -111,7 +111,7 @@ int mmq_shell_receive(void *socket, zmq_msg_t *parts, unsigned parts_max, unsign
 void mmq_shell_parts_close(zmq_msg_t *parts, unsigned count);
 
 /* shell_request.c */
-void mmq_shell_request_read(struct shell *shell);
+bool mmq_shell_request_read(struct shell *shell);     /* the same */
 bool mmq_shell_publish_read(struct shell *shell);     /* true: nothing is left there */
 
 /* shell_metrics.c */
@@ -128,7 +128,7 @@ void mmq_shell_mark(struct shell *shell, const char *tenant, const struct mmq_co
 void mmq_shell_put_status(struct shell *shell, struct mmq_buf *out, const struct mmq_head *head, const char *tenant);
 
 /* shell_work.c */
-void mmq_shell_work_read(struct shell *shell);
+bool mmq_shell_work_read(struct shell *shell);        /* true: nothing is left there */
 void mmq_shell_work_act(struct shell *shell, const struct mmq_core_action *action);
 
 #endif

@@ -208,16 +208,21 @@ request_read(struct shell *shell, zmq_msg_t *parts, unsigned count)
 		mmq_routes_release(&shell->clients, route);
 }
 
-void
+bool
 mmq_shell_request_read(struct shell *shell)
 {
+	struct mmq_core_event early = { .kind = MMQ_ON_BURST };
 	zmq_msg_t parts[PARTS_MAX];
 	unsigned count;
 
-	for (int burst = 0; burst < SHELL_BURST && mmq_shell_receive(shell->request, parts, PARTS_MAX, &count) == 0; burst++) {
+	for (int burst = 0; burst < SHELL_BURST; burst++) {
+		if (mmq_shell_receive(shell->request, parts, PARTS_MAX, &count) == -1)
+			return true;
 		request_read(shell, parts, count);
-		shell->busy = true;
+		if ((burst + 1) % SHELL_EARLY == 0)
+			mmq_shell_event(shell, &early);
 	}
+	return false;
 }
 
 bool
@@ -232,8 +237,6 @@ mmq_shell_publish_read(struct shell *shell)
 	for (int burst = 0; burst < SHELL_BURST; burst++) {
 		if (mmq_shell_receive(shell->publish, parts, PARTS_MAX, &count) == -1)
 			return true;
-		shell->busy = true;
-
 		const char *tenant = tenant_of(shell, &parts[0], SHELL_PUBLISH);
 		struct mmq_head head;
 		struct mmq_err err;

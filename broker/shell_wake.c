@@ -3,8 +3,8 @@
  * whole turn neither received nor sent anything.
  *
  * A socket's descriptor says only that something about the socket changed, and falls silent when any call on the socket looks.
- * So: `work` and `request` are always read empty first; `sink` is asked before each sleep; `publish`, which is never sent on,
- * is remembered as readable until reading found it empty. */
+ * So: a socket that was sent on is read empty before the loop sleeps, and only such a one, since each look at an empty socket is a system
+ * call; `publish`, which is never sent on, is remembered as readable until reading found it empty. */
 #include "broker/shell.h"
 
 #include "daemon/daemon.h"
@@ -37,13 +37,10 @@ int
 mmq_shell_wait(const struct shell *shell, struct pollfd wakes[WAKES], int timeout_ms)
 {
 	bool publish_left = wakes[WAKE_PUBLISH].revents != 0, is_full = mmq_core_bytes(shell->core) >= PUSH_SHARE(shell->options.bytes_max);
-	int events = 0, result;
-	size_t size = sizeof events;
+	int result;
 
 	wake_set(&wakes[WAKE_SINK], shell->sink.socket);  /* it is bound anew when keys are revoked */
-	if (zmq_getsockopt(shell->sink.socket, ZMQ_EVENTS, &events, &size) == -1)
-		events = 0;
-	if ((publish_left && !is_full) || (events & ZMQ_POLLIN))
+	if (publish_left && !is_full)
 		timeout_ms = 0;
 	/* Pushed requests wait in their senders while memory is short: their descriptor must not wake the loop again and again. */
 	if (is_full)
@@ -55,7 +52,5 @@ mmq_shell_wait(const struct shell *shell, struct pollfd wakes[WAKES], int timeou
 			wakes[i].revents = 0;
 	if (publish_left)
 		wakes[WAKE_PUBLISH].revents = POLLIN;
-	if (events & ZMQ_POLLIN)
-		wakes[WAKE_SINK].revents = POLLIN;
 	return result;
 }

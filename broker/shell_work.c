@@ -292,18 +292,22 @@ message_read(struct shell *shell, zmq_msg_t *parts, unsigned count)
 		mmq_routes_release(&shell->workers, route);
 }
 
-void
+bool
 mmq_shell_work_read(struct shell *shell)
 {
+	struct mmq_core_event early = { .kind = MMQ_ON_BURST };
 	zmq_msg_t parts[PARTS_MAX];
 	unsigned count;
 
-	for (int burst = 0; burst < SHELL_BURST && mmq_shell_receive(shell->work, parts, PARTS_MAX, &count) == 0; burst++) {
+	for (int burst = 0; burst < SHELL_BURST; burst++) {
+		if (mmq_shell_receive(shell->work, parts, PARTS_MAX, &count) == -1)
+			return true;
 		if (count >= 2)
 			message_read(shell, parts, count);
-		shell->busy = true;
 		mmq_shell_parts_close(parts, count < PARTS_MAX ? count : PARTS_MAX);
+		mmq_shell_event(shell, &early);
 	}
+	return false;
 }
 
 /* Pack the items of one work message: small bodies behind the head, the body of a large one in frames of its own. */

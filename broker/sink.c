@@ -41,6 +41,7 @@ socket_open(struct sink *sink, const char *endpoint, struct mmq_err *err)
 	int64_t message_max = 1 << 16;
 
 	sink->socket = zmq_socket(sink->context, ZMQ_XPUB);
+	sink->was_used = true;
 	if (sink->socket == NULL)
 		return mmq_err_set(err, MMQ_UNAVAILABLE, "sink: %s", zmq_strerror(zmq_errno()));
 	zmq_setsockopt(sink->socket, ZMQ_XPUB_MANUAL, &on, sizeof on);
@@ -100,6 +101,7 @@ mmq_sink_read(struct sink *sink)
 		zmq_msg_init(&message);
 		if (zmq_msg_recv(&message, sink->socket, ZMQ_DONTWAIT) == -1) {
 			zmq_msg_close(&message);
+			sink->was_used = false;
 			return;
 		}
 		wish = zmq_msg_data(&message);
@@ -127,6 +129,7 @@ mmq_sink_read(struct sink *sink)
 void
 mmq_sink_send(struct sink *sink, const char *topic, const void *bytes, size_t size)
 {
+	sink->was_used = true;
 	if (zmq_send(sink->socket, topic, strlen(topic), ZMQ_DONTWAIT | ZMQ_SNDMORE) == -1 ||
 	    zmq_send(sink->socket, bytes, size, ZMQ_DONTWAIT) == -1)
 		sink->dropped++;

@@ -18,6 +18,7 @@ struct sink {
 	void *context, *socket;
 	const char *endpoint;       /* as bound; the home's */
 	bool is_bound;
+	bool was_used;              /* since it was last read empty: its descriptor may have fallen silent over something */
 	struct zap *zap;            /* NULL: everybody is `default` */
 	uint64_t refused, dropped, published;
 	void (*on_refused)(void *arg, const char *tenant, const char *topic, size_t size);   /* a subscription; NULL: nobody wants to know */

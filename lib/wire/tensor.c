@@ -8,6 +8,8 @@
 
 #include "wire/want.h"
 
+enum { TENSOR_NAME_MAX = 96 };
+
 struct parts {
 	bool is_numpy, has_type, has_shape, has_data;
 	struct mmq_token data;
@@ -21,11 +23,23 @@ key_is(const struct mmq_token *key, const char *word)
 	return (key->type == MMQ_T_STR || key->type == MMQ_T_BIN) && mmq_text_is(&text, word);
 }
 
+/* "field.key", without a format: this runs for every tensor, also when there is nothing to complain about. */
+static void
+name_of(char name_out[TENSOR_NAME_MAX], const char *field, const char *key)
+{
+	size_t field_size = strnlen(field, TENSOR_NAME_MAX / 2 - 1), key_size = strnlen(key, TENSOR_NAME_MAX / 2 - 1);
+
+	memcpy(name_out, field, field_size);
+	name_out[field_size] = '.';
+	memcpy(name_out + field_size + 1, key, key_size);
+	name_out[field_size + 1 + key_size] = '\0';
+}
+
 static int
 refuse(const struct mmq_token *token, const char *field, const char *key, const char *want, struct mmq_err *err)
 {
-	char name[96];
-	snprintf(name, sizeof(name), "%s.%s", field, key);
+	char name[TENSOR_NAME_MAX];
+	name_of(name, field, key);
 	return mmq_want_refuse(token, name, want, err);
 }
 
@@ -62,10 +76,10 @@ read_numpy_type(struct mmq_tensor_view *view, const struct mmq_token *token, con
 static int
 read_shape(struct mmq_tensor_view *view, struct mmq_reader *reader, const char *field, struct mmq_err *err)
 {
-	char name[96];
+	char name[TENSOR_NAME_MAX];
 	uint32_t rank;
 
-	snprintf(name, sizeof(name), "%s.shape", field);
+	name_of(name, field, "shape");
 	if (mmq_want_array(reader, name, MMQ_TENSOR_RANK_MAX, &rank, err) == -1)
 		return -1;
 	view->rank = rank;
@@ -118,10 +132,10 @@ read_pair(struct mmq_tensor_view *view, struct parts *parts, struct mmq_reader *
 static int
 check_data(struct mmq_tensor_view *view, const struct parts *parts, const char *field, const struct mmq_text *payload, struct mmq_err *err)
 {
-	char name[96], want[96];
+	char name[TENSOR_NAME_MAX], want[96];
 	size_t bytes;
 
-	snprintf(name, sizeof(name), "%s.data", field);
+	name_of(name, field, "data");
 	if (!parts->has_data && payload == NULL)
 		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, name, "the elements", "nothing");
 	if (view->dtype == MMQ_STR) {
@@ -150,7 +164,7 @@ mmq_tensor_view_read(struct mmq_tensor_view *view, struct mmq_reader *reader, co
 {
 	struct parts parts = { .has_type = false };
 	uint32_t pairs;
-	char name[96];
+	char name[TENSOR_NAME_MAX];
 
 	*view = (struct mmq_tensor_view){ .count = 1 };
 	if (mmq_want_map(reader, field, &pairs, err) == -1)
@@ -159,11 +173,11 @@ mmq_tensor_view_read(struct mmq_tensor_view *view, struct mmq_reader *reader, co
 		if (read_pair(view, &parts, reader, field, err) == -1)
 			return -1;
 	if (!parts.has_type) {
-		snprintf(name, sizeof(name), "%s.%s", field, parts.is_numpy ? "type" : "dtype");
+		name_of(name, field, parts.is_numpy ? "type" : "dtype");
 		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, name, "the type of the elements, e.g. f32", "nothing");
 	}
 	if (!parts.has_shape && !parts.is_numpy) {  /* a NumPy scalar has no shape */
-		snprintf(name, sizeof(name), "%s.shape", field);
+		name_of(name, field, "shape");
 		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, name, "a list of lengths", "nothing");
 	}
 	return check_data(view, &parts, field, payload, err);

@@ -6,7 +6,7 @@
 
 #include "work/frame.h"
 
-enum { PACK_COUNT_MAX = 64, PACK_BODY_MAX = 4096, PACK_BYTES_MAX = 65536, SPARE_MAX = 1024, CONTROL_MAX = 1024, REPEAT_US = 1000000, RETRY_MS = 5, GATHER_US = 100 };
+enum { PACK_COUNT_MAX = 64, PACK_BODY_MAX = 4096, PACK_BYTES_MAX = 65536, SPARE_MAX = 1024, CONTROL_MAX = 1024, REPEAT_US = 1000000, RETRY_MS = 5, GATHER_US = 100, POLL_US = 2000 };
 
 /* A received message, kept while an item points into it. */
 struct frame {
@@ -47,6 +47,7 @@ struct note { struct note *next; struct mmq_work_event event; };
 
 struct mmq_worker {
 	void *context, *socket;
+	int fd;                            /* of the socket */
 	enum mmq_worker_kind kind;
 	char *endpoint, *build, name[MMQ_WORKER_NAME_MAX];
 	struct mmq_work_usage usage;
@@ -57,7 +58,7 @@ struct mmq_worker {
 
 	bool welcome, greeted;             /* greeted: HELLO left on this connection */
 	uint32_t heartbeat_ms, lease_ms;
-	int64_t heard_us, hello_us, heartbeat_us, opened_us, upkeep_us;
+	int64_t heard_us, hello_us, heartbeat_us, opened_us, upkeep_us, polled_us;
 	uint64_t heartbeat_n;
 
 	uint32_t window[MMQ_WORK_KINDS];

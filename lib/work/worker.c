@@ -6,6 +6,7 @@
 
 #include <czmq.h>
 #include <errno.h>
+#include <poll.h>
 #include <sodium.h>
 #include <string.h>
 #include <unistd.h>
@@ -115,6 +116,7 @@ static int
 socket_open(struct mmq_worker *worker, struct mmq_err *err)
 {
 	int linger = 0, on = 1, handshake_ms = 5000;
+	size_t fd_size = sizeof worker->fd;
 
 	if (worker->socket != NULL)
 		zmq_close(worker->socket);
@@ -132,6 +134,8 @@ socket_open(struct mmq_worker *worker, struct mmq_err *err)
 		zmq_setsockopt(worker->socket, ZMQ_CURVE_PUBLICKEY, worker->public_key, 41);
 		zmq_setsockopt(worker->socket, ZMQ_CURVE_SECRETKEY, worker->secret_key, 41);
 	}
+	if (zmq_getsockopt(worker->socket, ZMQ_FD, &worker->fd, &fd_size) == -1)
+		return mmq_err_set(err, MMQ_UNAVAILABLE, "work socket: %s", zmq_strerror(zmq_errno()));
 	if (zmq_connect(worker->socket, worker->endpoint) == -1)
 		return mmq_err_set(err, MMQ_INVALID_ARGUMENT, "work endpoint '%s': %s", worker->endpoint, zmq_strerror(zmq_errno()));
 	return 0;
@@ -357,8 +361,8 @@ on_message(struct mmq_worker *worker, struct frame *frame)
 	note_add(worker, &event);
 }
 
-/* Take what came, at most a burst, so that a flood of messages does not keep heartbeats from leaving. */
-static void
+/* Take what came, at most a burst, so that a flood of messages does not keep heartbeats from leaving. True: nothing is left there. */
+static bool
 receive(struct mmq_worker *worker)
 {
 	for (int burst = 0; burst < 128; burst++) {
@@ -386,8 +390,9 @@ receive(struct mmq_worker *worker)
 		more = frame->count > 0;
 		frame_release(frame);
 		if (!more)
-			return;
+			return true;
 	}
+	return false;
 }
 
 /* While nothing is held no lease hangs on a heartbeat: three in the time of a lease say enough, and an idle machine sleeps longer. */
@@ -468,17 +473,27 @@ event_take(struct mmq_worker *worker, struct mmq_work_event *event)
 	return true;
 }
 
-static bool
-watched(struct mmq_worker *worker, const zmq_pollitem_t *items, struct mmq_work_event *event)
+/* Sleep until the socket, one of the watched descriptors or the time says so. -1: errno says why. */
+static int
+wait_for(struct mmq_worker *worker, int timeout_ms, struct mmq_work_event *event)
 {
+	struct pollfd fds[1 + MMQ_WORK_WATCH_MAX] = { { .fd = worker->fd, .events = POLLIN } };
+
 	for (int i = 0; i < worker->watches_count; i++)
-		if (items[1 + i].revents & (ZMQ_POLLIN | ZMQ_POLLERR)) {
+		fds[1 + i] = (struct pollfd){ .fd = worker->watches[i], .events = POLLIN };
+	worker->polled_us = worker->upkeep_us;
+	if (poll(fds, 1 + (nfds_t)worker->watches_count, timeout_ms) == -1)
+		return errno == EINTR ? 0 : -1;
+	for (int i = 0; i < worker->watches_count; i++)
+		if (fds[1 + i].revents & (POLLIN | POLLERR)) {
 			*event = (struct mmq_work_event){ .kind = MMQ_WORK_EVENT_FD, .fd = worker->watches[i] };
-			return true;
+			return 1;
 		}
-	return false;
+	return 0;
 }
 
+/* The socket's descriptor says only that something about the socket changed, and falls silent over what a call noticed in passing: the socket
+ * is read empty before each sleep. To ask it with zmq_poll() would be three system calls. */
 int
 mmq_worker_next(struct mmq_worker *worker, int timeout_ms, struct mmq_work_event *event, struct mmq_err *err)
 {
@@ -488,24 +503,26 @@ mmq_worker_next(struct mmq_worker *worker, int timeout_ms, struct mmq_work_event
 	if (!is_due(worker) && event_take(worker, event))
 		return 1;
 	for (;;) {
-		zmq_pollitem_t items[1 + MMQ_WORK_WATCH_MAX] = { { .events = ZMQ_POLLIN } };
-		int idle_ms = upkeep(worker);
+		int idle_ms = upkeep(worker), watched;
 		int64_t left_us;
 
 		if (worker->socket == NULL)
 			return mmq_err_set(err, MMQ_UNAVAILABLE, "work socket: cannot be opened");
 		if (event_take(worker, event))
 			return 1;
+		if (!receive(worker))
+			idle_ms = 0;
+		if (event_take(worker, event))
+			return 1;
 		left_us = until_us - mmq_clock_mono_us();
-		items[0].socket = worker->socket;
-		for (int i = 0; i < worker->watches_count; i++)
-			items[1 + i] = (zmq_pollitem_t){ .fd = worker->watches[i], .events = ZMQ_POLLIN };
+		if (left_us <= 0 && worker->upkeep_us - worker->polled_us < POLL_US)
+			return 0;  /* the watched descriptors had their turn not long ago */
 		if (left_us < (int64_t)idle_ms * 1000)
 			idle_ms = left_us > 0 ? (int)((left_us + 999) / 1000) : 0;
-		if (zmq_poll(items, 1 + worker->watches_count, idle_ms) == -1 && errno != EINTR)
-			return mmq_err_set(err, MMQ_UNAVAILABLE, "work socket: %s", zmq_strerror(errno));
-		receive(worker);
-		if (event_take(worker, event) || watched(worker, items, event))
+		watched = wait_for(worker, idle_ms, event);
+		if (watched == -1)
+			return mmq_err_set(err, MMQ_UNAVAILABLE, "work socket: %s", strerror(errno));
+		if (watched == 1)
 			return 1;
 		if (left_us <= 0)
 			return 0;
