@@ -1,4 +1,4 @@
-/* inner.h: the worker as its own files see it: worker.c (session and events), worker_send.c (what leaves). */
+/* inner.h: the worker as its own files see it: worker.c (session), worker_next.c (events), worker_send.c (what leaves). */
 #ifndef MMQ_WORK_INNER_H
 #define MMQ_WORK_INNER_H
 
@@ -87,6 +87,8 @@ void worker_outgoing_keep(struct mmq_worker *worker, const struct mmq_work_span 
 void worker_outgoing_fini(struct mmq_worker *worker);
 
 /* worker.c */
+int worker_socket_open(struct mmq_worker *worker, struct mmq_err *err);   /* or open it anew */
+bool worker_receive(struct mmq_worker *worker);
 bool lease_is_in(const struct mmq_lease *lease, const struct mmq_work_span *span);
 void worker_held_free(struct mmq_worker *worker, struct held *held);
 
