@@ -17,8 +17,10 @@
 #include "math/rng.h"
 #include "util/mem.h"
 
-static const char *const models[] = { "breast_l2r_lr", "linear_s0", "linear_s1", "linear_s2", "linear_s3", "linear_s4", "linear_s5", "linear_s6",
-	"linear_s7", "linear_s11", "linear_s12", "linear_s13", "linear_s21", "linear_s0_two", "linear_s3_two", "linear_s4_two" };
+static const char *const models[] = { "heart_csvc_rbf", "iris_csvc_rbf_prob", "diabetes_nusvr_rbf", "breast_oneclass_rbf", "breast_l2r_lr", "svm_csvc_linear",
+	"svm_csvc_poly", "svm_csvc_rbf_prob", "svm_csvc_rbf_prob2", "svm_nusvc_sigmoid", "svm_oneclass_rbf", "svm_esvr_rbf_prob", "svm_nusvr_poly",
+	"svm_csvc_precomputed", "svm_esvr_precomputed", "linear_s0", "linear_s1", "linear_s2", "linear_s3", "linear_s4", "linear_s5", "linear_s6", "linear_s7",
+	"linear_s11", "linear_s12", "linear_s13", "linear_s21", "linear_s0_two", "linear_s3_two", "linear_s4_two" };
 enum { MODELS = sizeof(models) / sizeof(models[0]), WANTS_MAX = 16 };
 
 static char *
@@ -258,7 +260,7 @@ test_written_models_answer_the_same(void **unused)
 static void
 test_scaling_is_folded_into_linear_models(void **unused)
 {
-	static const char *const names[] = { "linear_s0", "linear_s13", "linear_s0_two", "linear_s21" };
+	static const char *const names[] = { "svm_csvc_linear", "linear_s0", "linear_s13", "linear_s0_two", "linear_s21" };
 	(void)unused;
 	for (size_t m = 0; m < sizeof(names) / sizeof(names[0]); m++) {
 		struct mmq_converted model, again;

@@ -72,7 +72,7 @@ search(struct mmq_linear_objective *objective, double *theta, const double *befo
 	for (int k = 0; k < SEARCH_MAX; k++) {
 		for (size_t i = 0; i < size; i++)
 			theta[i] = before[i] + step * direction[i];
-		*value = mmq_linear_evaluate(objective, theta, gradient, false);
+		*value = mmq_linear_evaluate(objective, theta, gradient);
 		if (!(*value <= start + 1e-4 * step * slope))
 			high = step;
 		else if (mmq_linear_dot(gradient, direction, size) < 0.9 * slope)
@@ -97,7 +97,7 @@ mmq_linear_lbfgs(struct mmq_linear_fit *out, const struct mmq_linear_problem *p,
 
 	m.y = m.s + PAIRS * size;
 	mmq_linear_theta_get(p, out, theta);
-	double value = mmq_linear_evaluate(&o, theta, gradient, false);
+	double value = mmq_linear_evaluate(&o, theta, gradient);
 	while (mmq_linear_largest(gradient, size) > slope_max && out->iterations < p->iterations_max) {
 		is_cancelled = !mmq_linear_say(p, out->iterations, value / p->weight_sum, "loss");
 		if (is_cancelled)
@@ -110,7 +110,7 @@ mmq_linear_lbfgs(struct mmq_linear_fit *out, const struct mmq_linear_problem *p,
 		double step = m.count == 0 ? 1.0 / sqrt(-slope) : 1.0;
 		if (!search(&o, theta, before, direction, size, step, &value, gradient, slope)) {
 			memcpy(theta, before, size * sizeof(*theta));
-			value = mmq_linear_evaluate(&o, theta, gradient, false);
+			value = mmq_linear_evaluate(&o, theta, gradient);
 			break;       /* no step helps: as far as rounding lets us */
 		}
 		keep(&m, theta, before, gradient, gradient_before);

@@ -114,17 +114,19 @@ struct mmq_linear_objective {
 	size_t parts;
 	size_t stride, hessian_stride;       /* of each so many blocks of rows one is taken */
 	double share;                        /* weight of the rows taken / all, for the penalty */
-	bool with_hessian, hessian_in_double;
+	bool with_gradient, with_hessian, hessian_in_double;
 	const double *theta;
 	double *coef, *intercept;            /* theta taken apart for the product with rows */
 	double *part_loss, *part_gradient;   /* (parts), (parts, size): coef (outputs, cols) then intercept (outputs) */
 	double *part_hessian, *hessian;      /* (parts, size, size); hessian is the first part */
-	double *part_weight, *part_hessian_weight; /* (parts): weight of the rows taken */
+	double *part_weight;                 /* (parts): weight of the rows taken */
 };
 void mmq_linear_objective_init(struct mmq_linear_objective *o, const struct mmq_linear_problem *p, bool has_hessian);
 void mmq_linear_objective_fini(struct mmq_linear_objective *o);
-/* The smooth part's value, gradient (size) and, when wanted, the Hessian's upper triangle into o->hessian, penalty included. */
-double mmq_linear_evaluate(struct mmq_linear_objective *o, const double *theta, double *gradient, bool with_hessian);
+/* The smooth part's value and gradient (size), penalty included. */
+double mmq_linear_evaluate(struct mmq_linear_objective *o, const double *theta, double *gradient);
+/* The Hessian's upper triangle at theta into o->hessian, penalty included: scaled up from every hessian_stride-th block of those that give the gradient. */
+void mmq_linear_curvature(struct mmq_linear_objective *o, const double *theta);
 void mmq_linear_theta_get(const struct mmq_linear_problem *p, const struct mmq_linear_fit *fit, double *theta);
 void mmq_linear_theta_put(const struct mmq_linear_problem *p, const double *theta, struct mmq_linear_fit *fit);
 /* Penalties of unknown j of an output (j == cols: the intercept). */

@@ -11,7 +11,7 @@
 #include "engine/linear/linear.h"
 #include "util/mem.h"
 
-enum { START_ROWS = 1 << 15, SHARE_ROWS = 1 << 16, SHARE_STRIDE = 4, HALVINGS_MAX = 40, SWEEPS_MAX = 1000 };
+enum { START_ROWS = 1 << 16, SHARE_ROWS = 1 << 16, SHARE_STRIDE = 4, HALVINGS_MAX = 40, SWEEPS_MAX = 1000 };
 
 struct newton {
 	struct mmq_linear_objective o;
@@ -88,36 +88,36 @@ model_descent(struct newton *n, double stop)
 	}
 }
 
-/* direction, from a Hessian that is spent thereby. False: not positive definite even when stiffened. */
+/* direction from the Hessian. Squares in float32 lose digits: where a pivot shows that, and where rounding took all that was positive, it is made again,
+ * in double, then stiffer. False: not positive definite even so. */
 static bool
 find_direction(struct newton *n)
 {
-	stiffen(n);
-	if (n->o.p->l1 > 0) {
-		model_descent(n, 0.05 * largest_slope(n));
-		return true;
+	for (;; n->damping *= 1e3) {
+		mmq_linear_curvature(&n->o, n->theta);
+		stiffen(n);
+		if (n->o.p->l1 > 0) {
+			model_descent(n, 0.05 * largest_slope(n));
+			return true;
+		}
+		double ratio = mmq_linear_cholesky(n->o.hessian, n->o.size);
+		if (!(ratio > 1e-5) && !n->o.hessian_in_double) {
+			n->o.hessian_in_double = true;
+			n->damping *= 1e-3;
+			continue;
+		}
+		if (ratio > 0.0)
+			break;
+		if (n->damping > n->o.p->weight_sum)
+			return false;
 	}
 	for (size_t i = 0; i < n->o.size; i++)
 		n->direction[i] = -n->gradient[i];
-	double ratio = mmq_linear_cholesky(n->o.hessian, n->o.size);
-	bool was_float = !n->o.hessian_in_double;
-	n->o.hessian_in_double = n->o.hessian_in_double || ratio < 1e-5;   /* squares in float32 would lose what is left of this direction */
-	if (ratio > 0.0 && (ratio >= 1e-5 || !was_float || n->o.outputs > 1)) {
-		mmq_linear_cholesky_solve(n->o.hessian, n->o.size, n->direction);
-		return true;
-	}
-	if (was_float && n->o.outputs == 1) {
-		mmq_linear_evaluate(&n->o, n->theta, n->gradient, true);
-		return find_direction(n);
-	}
-	n->damping *= 1e3;
-	if (n->damping > n->o.p->weight_sum)
-		return false;
-	mmq_linear_evaluate(&n->o, n->theta, n->gradient, true);
-	return find_direction(n);
+	mmq_linear_cholesky_solve(n->o.hessian, n->o.size, n->direction);
+	return true;
 }
 
-/* theta moves along direction, with value, gradient and Hessian of where it comes to. False: no step helps, as far as rounding shows. */
+/* theta moves along direction, with value and gradient of where it comes to. False: no step helps, as far as rounding shows. */
 static bool
 move(struct newton *n)
 {
@@ -130,7 +130,7 @@ move(struct newton *n)
 	for (int halvings = 0; halvings < HALVINGS_MAX; halvings++, step *= 0.5) {
 		for (size_t i = 0; i < n->o.size; i++)
 			n->trial[i] = n->theta[i] + step * n->direction[i];
-		next = mmq_linear_evaluate(&n->o, n->trial, n->gradient, true) + l1_sum(n, n->trial);
+		next = mmq_linear_evaluate(&n->o, n->trial, n->gradient) + l1_sum(n, n->trial);
 		if (next <= n->value + 1e-4 * step * slope + noise)
 			break;
 	}
@@ -146,7 +146,7 @@ static int
 descend(struct newton *n, double slope_max, int64_t iterations_max)
 {
 	double before = INFINITY;
-	n->value = mmq_linear_evaluate(&n->o, n->theta, n->gradient, true) + l1_sum(n, n->theta);
+	n->value = mmq_linear_evaluate(&n->o, n->theta, n->gradient) + l1_sum(n, n->theta);
 	for (;; n->iterations++) {
 		double slope = largest_slope(n);
 		if (slope <= slope_max)
@@ -155,10 +155,8 @@ descend(struct newton *n, double slope_max, int64_t iterations_max)
 			return 0;
 		if (!mmq_linear_say(n->o.p, n->iterations, n->value / (n->o.share * n->o.p->weight_sum), "loss"))
 			return -1;
-		if (!(slope < 0.1 * before) && n->o.hessian_stride > n->o.stride) {   /* a sample of the curvature is not good enough any more */
-			n->o.hessian_stride = n->o.stride;
-			mmq_linear_evaluate(&n->o, n->theta, n->gradient, true);
-		}
+		if (!(slope < 0.1 * before))         /* a sample of the curvature is not good enough any more */
+			n->o.hessian_stride = 1;
 		before = slope;
 		if (!find_direction(n) || !move(n))
 			return 0;
@@ -172,8 +170,8 @@ start_from_sample(struct newton *n)
 	const struct mmq_linear_problem *p = n->o.p;
 	if (p->x->rows < 2 * START_ROWS || n->o.outputs > 1)
 		return 1;
-	n->o.stride = n->o.hessian_stride = p->x->rows / START_ROWS;
-	int rc = descend(n, 1e-3 * p->weight_sum / (double)n->o.stride, 20);
+	n->o.stride = p->x->rows / START_ROWS;
+	int rc = descend(n, fmax(p->tol, 1e-4) * p->weight_sum / (double)n->o.stride, 20);
 	n->o.stride = n->o.hessian_stride = 1;
 	n->o.share = 1.0;
 	return rc;

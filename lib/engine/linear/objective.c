@@ -1,7 +1,8 @@
 /* objective.c: value, gradient and Hessian of the smooth part of the objective, one output or softmax, over fixed parts of the rows.
  *
  * Values and gradients are in double. The Hessian of one output over dense float32 rows is a product in float32 unless hessian_in_double: directions
- * need no more digits, and the sums over blocks are in double. stride and hessian_stride take every so manieth block of rows only. */
+ * need no more digits, and the sums over blocks are in double. stride and hessian_stride take every so manieth block of rows only. The
+ * Hessian has a pass of its own, since the last gradient of a fit needs none. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,9 +18,8 @@ mmq_linear_objective_init(struct mmq_linear_objective *o, const struct mmq_linea
 	*o = (struct mmq_linear_objective){ .p = p, .cols = p->cols, .wide = p->cols + 1, .outputs = p->outputs, .size = size,
 		.parts = mmq_linear_parts(p->x->rows, (has_hessian ? size * size : size) * sizeof(double)), .stride = 1, .hessian_stride = 1, .share = 1.0,
 		.coef = mmq_array(size, sizeof(double)), .intercept = mmq_array(p->outputs, sizeof(double)) };
-	o->part_loss = mmq_array(3 * o->parts, sizeof(double));
+	o->part_loss = mmq_array(2 * o->parts, sizeof(double));
 	o->part_weight = o->part_loss + o->parts;
-	o->part_hessian_weight = o->part_loss + 2 * o->parts;
 	o->part_gradient = mmq_array(o->parts * size, sizeof(double));
 	o->part_hessian = o->hessian = has_hessian ? mmq_array(o->parts * size * size, sizeof(double)) : NULL;
 }
@@ -104,16 +104,17 @@ softmax_part(struct mmq_linear_objective *o, size_t part)
 			loss += mmq_linear_weight(p->weight, from + i) * softmax_row(z + i * outputs, outputs, (size_t)p->target[from + i]);
 		if (o->with_hessian)
 			add_softmax_hessian(o, from, count, z, z + MMQ_LINEAR_BLOCK * outputs, o->part_hessian + part * o->size * o->size);
-		for (size_t i = 0; i < count; i++) {
+		for (size_t i = 0; o->with_gradient && i < count; i++) {
 			double weight = mmq_linear_weight(p->weight, from + i);
 			z[i * outputs + (size_t)p->target[from + i]] -= 1.0;
 			for (size_t k = 0; weight != 1.0 && k < outputs; k++)
 				z[i * outputs + k] *= weight;
 		}
-		mmq_linear_backward(p->x, from, count, z, outputs, block, gradient, gradient + outputs * o->cols);
+		if (o->with_gradient)
+			mmq_linear_backward(p->x, from, count, z, outputs, block, gradient, gradient + outputs * o->cols);
 	}
 	o->part_loss[part] = loss;
-	o->part_weight[part] = o->part_hessian_weight[part] = 1.0;
+	o->part_weight[part] = p->weight_sum / (double)o->parts;
 	free(block);
 }
 
@@ -144,31 +145,28 @@ single_part(struct mmq_linear_objective *o, size_t part)
 	const struct mmq_linear_problem *p = o->p;
 	size_t from = p->x->rows * part / o->parts, to = p->x->rows * (part + 1) / o->parts, wide = o->wide;
 	bool is_float = p->x->row_start == NULL && p->x->dtype == MMQ_F32 && !o->hessian_in_double;
-	double *temp = o->with_hessian ? mmq_array(2 * (MMQ_LINEAR_BLOCK + wide) * wide, sizeof(*temp)) : NULL, *gradient = o->part_gradient + part * o->size;
+	double *temp = o->with_hessian ? mmq_array((is_float ? 1 : 2) * (MMQ_LINEAR_BLOCK + wide) * wide, sizeof(*temp)) : NULL, *gradient = o->part_gradient + part * o->size;
 	double z[MMQ_LINEAR_BLOCK], curvature[MMQ_LINEAR_BLOCK], loss = 0.0, *hessian = o->part_hessian + (o->with_hessian ? part * o->size * o->size : 0);
+	size_t stride = o->with_hessian ? o->stride * o->hessian_stride : o->stride;
 	for (size_t count, turn = 0; from < to; from += count, turn++) {
 		count = to - from < MMQ_LINEAR_BLOCK ? to - from : MMQ_LINEAR_BLOCK;
-		bool has_turn = o->with_hessian && turn % o->hessian_stride == 0;
-		if (turn % o->stride != 0)
+		if (turn % stride != 0)
 			continue;
 		mmq_linear_scores(p->x, from, count, o->coef, o->intercept[0], z);
-		loss += mmq_linear_loss_block(p, from, count, z, has_turn ? curvature : NULL);
-		mmq_linear_add_rows(p->x, from, count, z, gradient);
-		double weight = p->weight == NULL ? (double)count : 0.0;
-		for (size_t i = 0; i < count; i++) {
-			gradient[o->cols] += z[i];
-			weight += p->weight == NULL ? 0.0 : (double)p->weight[from + i];
+		loss += mmq_linear_loss_block(p, from, count, z, o->with_hessian ? curvature : NULL);
+		for (size_t i = 0; i < count; i++)
+			o->part_weight[part] += mmq_linear_weight(p->weight, from + i);
+		if (o->with_gradient) {
+			mmq_linear_add_rows(p->x, from, count, z, gradient);
+			for (size_t i = 0; i < count; i++)
+				gradient[o->cols] += z[i];
 		}
-		o->part_weight[part] += weight;
-		if (!has_turn)
-			continue;
-		o->part_hessian_weight[part] += weight;
-		if (is_float) {
+		if (o->with_hessian && is_float) {
 			add_single_hessian(o, from, count, curvature, (float *)temp, hessian);
-			continue;
+		} else if (o->with_hessian) {
+			load_wide(o, from, count, temp);
+			add_product(temp, count, wide, curvature, temp + MMQ_LINEAR_BLOCK * wide, hessian, wide);
 		}
-		load_wide(o, from, count, temp);
-		add_product(temp, count, wide, curvature, temp + MMQ_LINEAR_BLOCK * wide, hessian, wide);
 	}
 	o->part_loss[part] = loss;
 	free(temp);
@@ -182,48 +180,38 @@ evaluate_part(void *arg, size_t part, unsigned thread)
 	memset(o->part_gradient + part * o->size, 0, o->size * sizeof(double));
 	if (o->with_hessian)
 		memset(o->part_hessian + part * o->size * o->size, 0, o->size * o->size * sizeof(double));
-	o->part_loss[part] = o->part_weight[part] = o->part_hessian_weight[part] = 0.0;
+	o->part_loss[part] = o->part_weight[part] = 0.0;
 	if (o->p->loss == MMQ_LOSS_LOG && o->outputs > 1)
 		softmax_part(o, part);
 	else
 		single_part(o, part);
 }
 
-/* Add the parts' Hessians into the first, as if all rows that gave a gradient had been in them, and the penalty. */
-static void
-add_hessians(struct mmq_linear_objective *o)
+/* theta taken apart and one pass over the rows. Returns the weight of those that were taken. */
+static double
+run(struct mmq_linear_objective *o, const double *theta, bool with_gradient)
 {
-	const struct mmq_linear_problem *p = o->p;
-	double all = 0.0, taken = 0.0;
-	for (size_t part = 0; part < o->parts; part++) {
-		all += o->part_weight[part];
-		taken += o->part_hessian_weight[part];
+	double taken = 0.0;
+	o->with_gradient = with_gradient;
+	o->with_hessian = !with_gradient;
+	for (size_t k = 0; k < o->outputs; k++) {
+		memcpy(o->coef + k * o->cols, theta + k * o->wide, o->cols * sizeof(*theta));
+		o->intercept[k] = o->p->with_intercept ? theta[k * o->wide + o->cols] : 0.0;
 	}
-	for (size_t part = 1; part < o->parts; part++)
-		for (size_t i = 0; i < o->size * o->size; i++)
-			o->hessian[i] += o->part_hessian[part * o->size * o->size + i];
-	for (size_t i = 0; taken < all && i < o->size * o->size; i++)
-		o->hessian[i] *= all / taken;
-	for (size_t i = 0; i < o->size; i++)
-		o->hessian[i * o->size + i] += o->share * mmq_linear_l2_of(p, i % o->wide);
+	mmq_pool_run(o->p->pool, o->parts, evaluate_part, o);
+	for (size_t part = 0; part < o->parts; part++)
+		taken += o->part_weight[part];
+	return taken;
 }
 
 double
-mmq_linear_evaluate(struct mmq_linear_objective *o, const double *theta, double *gradient, bool with_hessian)
+mmq_linear_evaluate(struct mmq_linear_objective *o, const double *theta, double *gradient)
 {
 	const struct mmq_linear_problem *p = o->p;
-	double value = 0.0, taken = 0.0;
-	o->with_hessian = with_hessian;
-	for (size_t k = 0; k < o->outputs; k++) {
-		memcpy(o->coef + k * o->cols, theta + k * o->wide, o->cols * sizeof(*theta));
-		o->intercept[k] = p->with_intercept ? theta[k * o->wide + o->cols] : 0.0;
-	}
-	mmq_pool_run(p->pool, o->parts, evaluate_part, o);
-	for (size_t part = 0; part < o->parts; part++) {
-		value += o->part_loss[part];
-		taken += o->part_weight[part];
-	}
+	double value = 0.0, taken = run(o, theta, true);
 	o->share = o->stride > 1 ? taken / p->weight_sum : 1.0;
+	for (size_t part = 0; part < o->parts; part++)
+		value += o->part_loss[part];
 	for (size_t k = 0; k < o->outputs; k++) {
 		for (size_t j = 0; j < o->wide; j++) {
 			size_t at = j < o->cols ? k * o->cols + j : o->outputs * o->cols + k, to = k * o->wide + j;
@@ -235,9 +223,20 @@ mmq_linear_evaluate(struct mmq_linear_objective *o, const double *theta, double 
 			value += 0.5 * penalty * theta[to] * theta[to];
 		}
 	}
-	if (with_hessian)
-		add_hessians(o);
 	return value;
+}
+
+void
+mmq_linear_curvature(struct mmq_linear_objective *o, const double *theta)
+{
+	double taken = run(o, theta, false), scale = o->share * o->p->weight_sum / taken;
+	for (size_t part = 1; part < o->parts; part++)
+		for (size_t i = 0; i < o->size * o->size; i++)
+			o->hessian[i] += o->part_hessian[part * o->size * o->size + i];
+	for (size_t i = 0; o->hessian_stride > 1 && i < o->size * o->size; i++)
+		o->hessian[i] *= scale;
+	for (size_t i = 0; i < o->size; i++)
+		o->hessian[i * o->size + i] += o->share * mmq_linear_l2_of(o->p, i % o->wide);
 }
 
 void

@@ -11,7 +11,7 @@
 #include <immintrin.h>
 #endif
 
-enum { LANES = 4, CHUNK = 32 };      /* CHUNK: columns whose sums are kept in registers */
+enum { LANES = 4, CHUNK = 32, AHEAD = 8 };      /* CHUNK: columns whose sums are kept in registers */
 
 static inline double
 value_at(const struct mmq_batch *x, const void *values, uint64_t k)
