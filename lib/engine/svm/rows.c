@@ -108,9 +108,15 @@ svm_rows_fini(struct svm_rows *rows)
 size_t
 svm_queries_max(const struct svm_rows *rows, size_t query_rows)
 {
-	size_t max = rows->form.sparse ? SVM_SPARSE_QUERIES_MAX : SVM_QUERIES_MAX;
-	/* A sparse block has 16 lanes or one: a single row needs no more than its own vector. */
-	return query_rows <= 1 ? 1 : rows->form.sparse ? max : query_rows < max ? query_rows : max;
+	/* A block is full width or one row: a single one needs no more than its own values. */
+	return query_rows <= 1 ? 1 : rows->form.sparse ? SVM_SPARSE_QUERIES_MAX : SVM_QUERIES_MAX;
+}
+
+/* Blocks that hold the queries' values of a column side by side. */
+static bool
+is_by_column(const struct svm_rows *rows)
+{
+	return rows->form.sparse || (!rows->form.wide && !rows->form.precomputed);
 }
 
 size_t
@@ -123,7 +129,7 @@ void
 svm_queries_begin(struct svm_queries *queries, const struct svm_rows *rows, size_t max, void *memory)
 {
 	*queries = (struct svm_queries){ .rows = rows, .max = max, .values = memory };
-	if (rows->form.sparse)
+	if (is_by_column(rows))
 		memset(memory, 0, svm_queries_bytes(rows, max));
 }
 
@@ -131,12 +137,14 @@ void
 svm_queries_put(struct svm_queries *queries, const struct mmq_batch *x, size_t row)
 {
 	const struct svm_rows *rows = queries->rows;
-	size_t q = queries->count++, stored = svm_batch_stored(x, row), col, step = rows->form.sparse ? queries->max : 1;
-	size_t from = rows->form.sparse ? q : q * rows->cols;
+	size_t q = queries->count++, stored = svm_batch_stored(x, row), col, step = is_by_column(rows) ? queries->max : 1;
+	size_t from = is_by_column(rows) ? q : q * rows->cols;
 	double norm = 0;
 
+	/* A sparse row into a block that is not cleared between uses. */
 	if (!rows->form.sparse && x->row_start != NULL)
-		memset((char *)queries->values + from * svm_rows_element_bytes(rows), 0, rows->cols * svm_rows_element_bytes(rows));
+		for (size_t j = 0; j < rows->cols; j++)
+			put(queries->values, from + j * step, 0, rows->form.wide);
 	for (size_t k = 0; k < stored; k++) {
 		double value = svm_batch_get(x, row, k, &col);
 		value = put(queries->values, from + col * step, value, rows->form.wide);
@@ -180,8 +188,7 @@ tile_single(const struct svm_kernel *kernel, const struct svm_rows *rows, const 
 	if (rows->form.sparse)
 		svm_dots_sparse(rows, queries, from_row, count, tile, count);
 	else
-		mmq_dense_run(tile, count, queries->values, rows->cols, queries->count, (const float *)rows->values + from_row * rows->cols,
-		    rows->zeros, rows->cols, count);
+		svm_dots_panels(rows, queries, from_row, count, tile, count);
 	for (size_t q = 0; q < queries->count; q++)
 		svm_kernel_finish(kernel, tile + q * count, (float *)out[q] + out_at, count, (const float *)rows->norm + from_row, (float)queries->norm[q]);
 }

@@ -39,7 +39,7 @@ size_t svm_rows_element_bytes(const struct svm_rows *rows);       /* of a kernel
 struct svm_queries {
 	const struct svm_rows *rows;
 	size_t max, count;
-	void *values;         /* (max, cols); sparse: (cols, max), zero where nothing is stored */
+	void *values;         /* single and sparse: (cols, max), zero where nothing is; wide and precomputed: (max, cols) */
 	double norm[SVM_SPARSE_QUERIES_MAX > SVM_QUERIES_MAX ? SVM_SPARSE_QUERIES_MAX : SVM_QUERIES_MAX];
 	const struct mmq_batch *x;
 	size_t row[SVM_SPARSE_QUERIES_MAX];   /* of x: what has to be cleared, sparse only */
@@ -74,7 +74,8 @@ svm_batch_get(const struct mmq_batch *x, size_t row, size_t k, size_t *col_out)
 	return x->dtype == MMQ_F32 ? (double)((const float *)values)[at] : ((const double *)values)[at];
 }
 
-/* The inner products of the forms, sums.c: out[q * out_stride + r]. */
+/* The inner products of the forms, panels.c and sums.c: out[q * out_stride + r]. */
+void svm_dots_panels(const struct svm_rows *rows, const struct svm_queries *queries, size_t from_row, size_t count, float *out, size_t out_stride);
 void svm_dots_sparse(const struct svm_rows *rows, const struct svm_queries *queries, size_t from_row, size_t count, float *out, size_t out_stride);
 void svm_dots_wide(const struct svm_rows *rows, const struct svm_queries *queries, size_t from_row, size_t count, double *out, size_t out_stride);
 void svm_dots_wide_sparse(const struct svm_rows *rows, const struct svm_queries *queries, size_t from_row, size_t count, double *out, size_t out_stride);
