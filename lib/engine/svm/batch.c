@@ -14,7 +14,7 @@
 #include "engine/svm/worst.h"
 #include "util/mem.h"
 
-enum { SET_SIZE = 512, SET_WHOLE = 1024, UPDATE_COLUMNS = 1024, NONE = UINT32_MAX };
+enum { SET_SIZE = 512, SET_WHOLE = 1024, SET_FIRST = 64, UPDATE_COLUMNS = 1024, NONE = UINT32_MAX };
 
 struct batch {
 	const struct svm_problem *problem;
@@ -25,6 +25,7 @@ struct batch {
 	bool wide;
 	size_t set_max;           /* slots of one group; groups are one after the other in local */
 	size_t slots;             /* of all groups */
+	size_t take_max;          /* new members of a round: few at first, when little is known of which rows matter */
 	uint32_t *set;            /* (slots) the variable in each slot */
 	uint32_t *age;            /* (slots) round in which the slot was filled */
 	uint32_t *place;          /* (variables) its slot + 1; 0: not in the set */
@@ -102,6 +103,7 @@ choose(struct batch *batch, size_t group, const struct svm_ends *ends, uint32_t 
 {
 	size_t slot = group * batch->set_max, end = slot + batch->set_max, up = 0, low = 0, taken = 0, before = count;
 	size_t take = batch->set[slot] == NONE ? batch->set_max : batch->set_max / 2;
+	take = take < batch->take_max ? take : batch->take_max;
 
 	find_violators(batch, group, ends, round);
 	while (taken < take && (up < batch->up.count || low < batch->low.count)) {
@@ -378,6 +380,7 @@ svm_solve(const struct svm_problem *problem, struct svm_solution *solution)
 		double tol = whole ? problem->tol * 0.5 : fmax(problem->tol * 0.5, solution->gap * 0.1);
 		int64_t bite = (int64_t)batch.slots * (whole ? 1000 : 100), left = limit - solution->iterations;
 		size_t fresh_count = 0;
+		batch.take_max = whole ? SIZE_MAX : round < 8 ? (size_t)SET_FIRST << (round - 2) : SIZE_MAX;
 		for (size_t group = 0; group < svm_groups(problem); group++)
 			fresh_count = choose(&batch, group, &ends[group], round, fresh, fresh_count);
 		fill_local(&batch, fresh, fresh_count, ends);
