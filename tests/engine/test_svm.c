@@ -12,100 +12,9 @@
 
 #include <cmocka.h>
 
-#include "engine/engine.h"
+#include "svm_case.h"
 #include "math/rng.h"
 #include "util/mem.h"
-
-extern const struct mmq_engine mmq_engine_svm;
-
-enum { HEART_ROWS = 270, HEART_COLS = 13 };
-
-struct data {
-	float *x;
-	double *y;
-	float *weight;
-	size_t rows, cols;
-	uint32_t classes;
-};
-
-static void
-load_heart(struct data *data)
-{
-	FILE *file = fopen("examples/data/heart_scale.libsvm", "r");
-	char line[1024];
-
-	assert_non_null(file);
-	*data = (struct data){ .cols = HEART_COLS, .classes = 2 };
-	data->x = calloc(HEART_ROWS * HEART_COLS, sizeof(float));
-	data->y = calloc(HEART_ROWS, sizeof(double));
-	while (data->rows < HEART_ROWS && fgets(line, sizeof(line), file) != NULL) {
-		char *at = line;
-		data->y[data->rows] = strtod(at, &at) > 0 ? 1 : 0;
-		for (;;) {
-			long column = strtol(at, &at, 10);
-			if (*at != ':')
-				break;
-			data->x[data->rows * HEART_COLS + (size_t)column - 1] = (float)strtod(at + 1, &at);
-		}
-		data->rows++;
-	}
-	fclose(file);
-	assert_int_equal(data->rows, HEART_ROWS);
-}
-
-static void
-data_free(struct data *data)
-{
-	free(data->x);
-	free(data->y);
-	free(data->weight);
-}
-
-static void *
-fit(const struct data *data, enum mmq_task task, const char *const *settings, size_t settings_count)
-{
-	struct mmq_err err = { 0 };
-	struct mmq_params *params;
-	void *state;
-	const struct mmq_dataset train = { .x = { .rows = data->rows, .cols = data->cols, .dtype = MMQ_F32, .dense = data->x, .stride = data->cols },
-		.y = data->y, .classes = data->classes, .weight = data->weight };
-
-	if (mmq_params_parse(&params, mmq_engine_svm.params, settings, settings_count, &err) == -1)
-		fail_msg("%s", err.message);
-	const struct mmq_fit how = { .train = &train, .task = task, .params = params };
-	if (mmq_engine_svm.train(&state, &how, &err) == -1)
-		fail_msg("%s", err.message);
-	mmq_params_destroy(&params);
-	return state;
-}
-
-static double *
-scores(const void *state, const struct data *data, size_t from, size_t rows)
-{
-	struct mmq_err err = { 0 };
-	size_t cols = mmq_engine_svm.score_cols(state);
-	double *score = calloc(rows * cols, sizeof(double));
-	void *scratch = mmq_aligned(mmq_engine_svm.scratch_bytes(state, rows, MMQ_OUT_SCORE));
-	const struct mmq_batch x = { .rows = rows, .cols = data->cols, .dtype = MMQ_F32, .dense = data->x + from * data->cols, .stride = data->cols };
-	struct mmq_outputs out = { .wanted = MMQ_OUT_SCORE, .score = score, .score_cols = cols };
-	if (mmq_engine_svm.predict(state, &x, &out, scratch, &err) == -1)
-		fail_msg("%s", err.message);
-	free(scratch);
-	return score;
-}
-
-static double
-described(const void *state, const char *key)
-{
-	struct mmq_part part;
-	mmq_part_init(&part, true);
-	mmq_engine_svm.describe(state, &part, NULL);
-	const struct mmq_value *value = mmq_part_find(&part, key);
-	assert_non_null(value);
-	double number = value->type == MMQ_V_INT ? (double)value->i : value->f;
-	mmq_part_fini(&part);
-	return number;
-}
 
 static double
 saved_rho(const void *state)
@@ -119,13 +28,6 @@ saved_rho(const void *state)
 }
 
 static void
-close_to(double got, double want, double tolerance)
-{
-	if (!(fabs(got - want) <= tolerance))
-		fail_msg("got %.9g, want %.9g within %g", got, want, tolerance);
-}
-
-static void
 test_reaches_libsvms_optimum_on_heart(void **state_unused)
 {
 	(void)state_unused;
@@ -134,38 +36,38 @@ test_reaches_libsvms_optimum_on_heart(void **state_unused)
 		double objective, rho, vectors;
 	} want[] = { { "rbf", -100.877288, 0.424462, 132 }, { "linear", -92.473356, -1.050690, 101 }, { "poly", -92.215363, -0.398613, 124 },
 		{ "sigmoid", -118.317355, -0.186710, 127 } };
-	struct data heart;
+	struct svm_data heart;
 
-	load_heart(&heart);
+	svm_load_heart(&heart);
 	for (size_t k = 0; k < 4; k++) {
 		char kernel[32];
 		snprintf(kernel, sizeof(kernel), "kernel=%s", want[k].kernel);
 		const char *settings[] = { kernel, "gamma=0.07692307692307693", "coef0=0.5", "degree=3" };
-		void *state = fit(&heart, MMQ_BINARY, settings, 4);
-		close_to(described(state, "objective"), want[k].objective, 1e-4 * fabs(want[k].objective));
-		close_to(saved_rho(state), want[k].rho, 1e-2);
-		close_to(described(state, "support_vectors"), want[k].vectors, 0.02 * want[k].vectors);
+		void *state = svm_fit(&heart, MMQ_BINARY, settings, 4);
+		svm_close_to(svm_described(state, "objective"), want[k].objective, 1e-4 * fabs(want[k].objective));
+		svm_close_to(saved_rho(state), want[k].rho, 1e-2);
+		svm_close_to(svm_described(state, "support_vectors"), want[k].vectors, 0.02 * want[k].vectors);
 		mmq_engine_svm.destroy(&state);
 	}
-	data_free(&heart);
+	svm_data_free(&heart);
 }
 
 static void
 test_regression_reaches_libsvms_optimum_on_heart(void **state_unused)
 {
 	(void)state_unused;
-	struct data heart;
-	load_heart(&heart);
+	struct svm_data heart;
+	svm_load_heart(&heart);
 	for (size_t r = 0; r < heart.rows; r++)
 		heart.y[r] = heart.y[r] > 0 ? 1 : -1;
 	heart.classes = 0;
 	const char *settings[] = { "gamma=0.07692307692307693", "epsilon=0.1" };
-	void *state = fit(&heart, MMQ_REGRESSION, settings, 2);
-	close_to(described(state, "objective"), -95.509946, 1e-4 * 95.5);
-	close_to(described(state, "support_vectors"), 200, 4);
-	close_to(saved_rho(state), 0.225125, 1e-2);
+	void *state = svm_fit(&heart, MMQ_REGRESSION, settings, 2);
+	svm_close_to(svm_described(state, "objective"), -95.509946, 1e-4 * 95.5);
+	svm_close_to(svm_described(state, "support_vectors"), 200, 4);
+	svm_close_to(saved_rho(state), 0.225125, 1e-2);
 	mmq_engine_svm.destroy(&state);
-	data_free(&heart);
+	svm_data_free(&heart);
 }
 
 /* Two points at -1 and +1 on a line: w = 1, no offset, both on the margin, alpha = 1/2, objective -1/2. */
@@ -175,45 +77,27 @@ test_two_points_have_the_known_separator(void **state_unused)
 	(void)state_unused;
 	float x[] = { -1, 1, 0.25f };
 	double y[] = { 0, 1, 0 };
-	struct data data = { x, y, NULL, 2, 1, 2 };
+	struct svm_data data = { x, y, NULL, 2, 1, 2 };
 	const char *settings[] = { "kernel=linear", "C=10", "tol=1e-6" };
-	void *state = fit(&data, MMQ_BINARY, settings, 3);
-	double *score = scores(state, &data, 0, 3);
-	close_to(score[0], -1, 1e-6);
-	close_to(score[1], 1, 1e-6);
-	close_to(score[2], 0.25, 1e-6);
-	close_to(described(state, "objective"), -0.5, 1e-6);
+	void *state = svm_fit(&data, MMQ_BINARY, settings, 3);
+	double *score = svm_scores(state, &data, 0, 3);
+	svm_close_to(score[0], -1, 1e-6);
+	svm_close_to(score[1], 1, 1e-6);
+	svm_close_to(score[2], 0.25, 1e-6);
+	svm_close_to(svm_described(state, "objective"), -0.5, 1e-6);
 	free(score);
 	mmq_engine_svm.destroy(&state);
-}
-
-/* Blobs of `classes` kinds on a circle; `spread` is their standard deviation. */
-static void
-blobs(struct data *data, size_t rows, uint32_t classes, double spread, uint64_t seed)
-{
-	struct mmq_rng rng = mmq_rng_stream(seed, 0, 0);
-	*data = (struct data){ .rows = rows, .cols = 3, .classes = classes };
-	data->x = calloc(rows * 3, sizeof(float));
-	data->y = calloc(rows, sizeof(double));
-	for (size_t r = 0; r < rows; r++) {
-		uint32_t c = (uint32_t)(r % classes);
-		double angle = 6.2831853 * c / classes;
-		data->y[r] = c;
-		data->x[r * 3] = (float)(3 * cos(angle) + spread * mmq_rng_normal(&rng));
-		data->x[r * 3 + 1] = (float)(3 * sin(angle) + spread * mmq_rng_normal(&rng));
-		data->x[r * 3 + 2] = (float)mmq_rng_normal(&rng);
-	}
 }
 
 static void
 test_pairs_point_to_the_first_class(void **state_unused)
 {
 	(void)state_unused;
-	struct data data;
-	blobs(&data, 200, 4, 0.3, 1);
-	void *state = fit(&data, MMQ_MULTICLASS, NULL, 0);
+	struct svm_data data;
+	svm_blobs(&data, 200, 4, 0.3, 1);
+	void *state = svm_fit(&data, MMQ_MULTICLASS, NULL, 0);
 	assert_int_equal(mmq_engine_svm.score_cols(state), 6);
-	double *score = scores(state, &data, 0, data.rows);
+	double *score = svm_scores(state, &data, 0, data.rows);
 	for (size_t r = 0; r < data.rows; r++) {
 		size_t p = 0;
 		for (uint32_t a = 0; a < 4; a++)
@@ -226,11 +110,11 @@ test_pairs_point_to_the_first_class(void **state_unused)
 	}
 	free(score);
 	mmq_engine_svm.destroy(&state);
-	data_free(&data);
+	svm_data_free(&data);
 }
 
 static double *
-probabilities(const void *state, const struct data *data)
+probabilities(const void *state, const struct svm_data *data)
 {
 	struct mmq_err err = { 0 };
 	double *probability = calloc(data->rows * data->classes, sizeof(double));
@@ -249,10 +133,10 @@ test_probabilities_follow_the_share_of_each_class(void **state_unused)
 {
 	(void)state_unused;
 	for (uint32_t classes = 2; classes <= 4; classes++) {
-		struct data data;
+		struct svm_data data;
 		const char *settings[] = { "probability=true", "gamma=0.1" };
-		blobs(&data, 600, classes, 2.0, 8);
-		void *state = fit(&data, classes == 2 ? MMQ_BINARY : MMQ_MULTICLASS, settings, 2);
+		svm_blobs(&data, 600, classes, 2.0, 8);
+		void *state = svm_fit(&data, classes == 2 ? MMQ_BINARY : MMQ_MULTICLASS, settings, 2);
 		double *probability = probabilities(state, &data), claimed = 0, hits = 0, of_row;
 		for (size_t r = 0; r < data.rows; r++) {
 			size_t best = 0;
@@ -263,14 +147,14 @@ test_probabilities_follow_the_share_of_each_class(void **state_unused)
 				of_row += p;
 				best = p > probability[r * classes + best] ? c : best;
 			}
-			close_to(of_row, 1, 1e-9);
+			svm_close_to(of_row, 1, 1e-9);
 			claimed += probability[r * classes + best];
 			hits += (double)best == data.y[r];
 		}
-		close_to(claimed / 600, hits / 600, 0.05);   /* what it claims to get right is what it gets right */
+		svm_close_to(claimed / 600, hits / 600, 0.05);   /* what it claims to get right is what it gets right */
 		free(probability);
 		mmq_engine_svm.destroy(&state);
-		data_free(&data);
+		svm_data_free(&data);
 	}
 }
 
@@ -278,63 +162,63 @@ static void
 test_probability_has_to_be_asked_for(void **state_unused)
 {
 	(void)state_unused;
-	struct data data;
+	struct svm_data data;
 	struct mmq_err err = { 0 };
 	double probability[2];
-	blobs(&data, 40, 2, 0.5, 9);
-	void *state = fit(&data, MMQ_BINARY, NULL, 0), *scratch = mmq_aligned(mmq_engine_svm.scratch_bytes(state, 1, MMQ_OUT_PROBABILITY));
+	svm_blobs(&data, 40, 2, 0.5, 9);
+	void *state = svm_fit(&data, MMQ_BINARY, NULL, 0), *scratch = mmq_aligned(mmq_engine_svm.scratch_bytes(state, 1, MMQ_OUT_PROBABILITY));
 	const struct mmq_batch x = { .rows = 1, .cols = 3, .dtype = MMQ_F32, .dense = data.x, .stride = 3 };
 	struct mmq_outputs out = { .wanted = MMQ_OUT_PROBABILITY, .probability = probability };
 	assert_int_equal(mmq_engine_svm.gives(state) & MMQ_OUT_PROBABILITY, 0);
 	assert_int_equal(mmq_engine_svm.predict(state, &x, &out, scratch, &err), -1);
 	free(scratch);
 	mmq_engine_svm.destroy(&state);
-	data_free(&data);
+	svm_data_free(&data);
 }
 
 static void
 test_an_absent_class_loses_its_pairs(void **state_unused)
 {
 	(void)state_unused;
-	struct data data;
-	blobs(&data, 90, 2, 0.3, 2);
+	struct svm_data data;
+	svm_blobs(&data, 90, 2, 0.3, 2);
 	data.classes = 3;  /* class 2 has no rows */
-	void *state = fit(&data, MMQ_MULTICLASS, NULL, 0);
-	double *score = scores(state, &data, 0, data.rows);
+	void *state = svm_fit(&data, MMQ_MULTICLASS, NULL, 0);
+	double *score = svm_scores(state, &data, 0, data.rows);
 	for (size_t r = 0; r < data.rows; r++) {
 		assert_true(score[r * 3 + 1] > 0);  /* (0, 2) */
 		assert_true(score[r * 3 + 2] > 0);  /* (1, 2) */
 	}
 	free(score);
 	mmq_engine_svm.destroy(&state);
-	data_free(&data);
+	svm_data_free(&data);
 }
 
 static void
 test_one_row_and_batch_agree_to_the_bit(void **state_unused)
 {
 	(void)state_unused;
-	struct data data;
-	blobs(&data, 67, 3, 1.5, 3);
-	void *state = fit(&data, MMQ_MULTICLASS, NULL, 0);
-	double *batch = scores(state, &data, 0, data.rows);
+	struct svm_data data;
+	svm_blobs(&data, 67, 3, 1.5, 3);
+	void *state = svm_fit(&data, MMQ_MULTICLASS, NULL, 0);
+	double *batch = svm_scores(state, &data, 0, data.rows);
 	for (size_t r = 0; r < data.rows; r++) {
-		double *one = scores(state, &data, r, 1);
+		double *one = svm_scores(state, &data, r, 1);
 		assert_memory_equal(one, batch + r * 3, 3 * sizeof(double));
 		free(one);
 	}
 	free(batch);
 	mmq_engine_svm.destroy(&state);
-	data_free(&data);
+	svm_data_free(&data);
 }
 
 static void
 test_a_weight_of_two_is_a_row_twice(void **state_unused)
 {
 	(void)state_unused;
-	struct data once, twice;
-	blobs(&once, 80, 2, 2.0, 4);
-	twice = (struct data){ .rows = 160, .cols = 3, .classes = 2, .x = calloc(160 * 3, sizeof(float)), .y = calloc(160, sizeof(double)) };
+	struct svm_data once, twice;
+	svm_blobs(&once, 80, 2, 2.0, 4);
+	twice = (struct svm_data){ .rows = 160, .cols = 3, .classes = 2, .x = calloc(160 * 3, sizeof(float)), .y = calloc(160, sizeof(double)) };
 	for (size_t r = 0; r < 160; r++) {
 		memcpy(twice.x + r * 3, once.x + r % 80 * 3, 3 * sizeof(float));
 		twice.y[r] = once.y[r % 80];
@@ -343,48 +227,48 @@ test_a_weight_of_two_is_a_row_twice(void **state_unused)
 	for (size_t r = 0; r < 80; r++)
 		once.weight[r] = 2;
 	const char *settings[] = { "tol=1e-6", "gamma=0.5" };
-	void *weighted = fit(&once, MMQ_BINARY, settings, 2), *repeated = fit(&twice, MMQ_BINARY, settings, 2);
-	double *a = scores(weighted, &once, 0, 80), *b = scores(repeated, &once, 0, 80);
+	void *weighted = svm_fit(&once, MMQ_BINARY, settings, 2), *repeated = svm_fit(&twice, MMQ_BINARY, settings, 2);
+	double *a = svm_scores(weighted, &once, 0, 80), *b = svm_scores(repeated, &once, 0, 80);
 	for (size_t r = 0; r < 80; r++)
-		close_to(a[r], b[r], 1e-4);
+		svm_close_to(a[r], b[r], 1e-4);
 	free(a);
 	free(b);
 	mmq_engine_svm.destroy(&weighted);
 	mmq_engine_svm.destroy(&repeated);
-	data_free(&once);
-	data_free(&twice);
+	svm_data_free(&once);
+	svm_data_free(&twice);
 }
 
 static void
 test_a_bound_on_steps_is_said_so(void **state_unused)
 {
 	(void)state_unused;
-	struct data data;
+	struct svm_data data;
 	struct mmq_part part;
-	blobs(&data, 200, 2, 3.0, 5);
+	svm_blobs(&data, 200, 2, 3.0, 5);
 	const char *settings[] = { "max_iter=3" };
-	void *state = fit(&data, MMQ_BINARY, settings, 1);
+	void *state = svm_fit(&data, MMQ_BINARY, settings, 1);
 	mmq_part_init(&part, true);
 	mmq_engine_svm.describe(state, &part, NULL);
 	assert_non_null(mmq_part_find(&part, "warning"));
 	mmq_part_fini(&part);
 	mmq_engine_svm.destroy(&state);
-	data_free(&data);
+	svm_data_free(&data);
 }
 
 static void
 test_duplicates_with_opposite_labels_end(void **state_unused)
 {
 	(void)state_unused;
-	struct data data;
-	blobs(&data, 60, 2, 0.5, 6);
+	struct svm_data data;
+	svm_blobs(&data, 60, 2, 0.5, 6);
 	for (size_t r = 1; r < data.rows; r += 2)
 		memcpy(data.x + r * 3, data.x + (r - 1) * 3, 3 * sizeof(float));
-	void *state = fit(&data, MMQ_BINARY, NULL, 0);
+	void *state = svm_fit(&data, MMQ_BINARY, NULL, 0);
 	/* Every pair pulls both ways: all at the bound, a function that is flat. */
-	close_to(described(state, "objective"), -60, 1e-3);
+	svm_close_to(svm_described(state, "objective"), -60, 1e-3);
 	mmq_engine_svm.destroy(&state);
-	data_free(&data);
+	svm_data_free(&data);
 }
 
 int

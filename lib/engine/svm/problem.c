@@ -115,8 +115,11 @@ previous_start(const struct svm_training *training, const struct svm_pair *pair,
 		scale = (one->sums[0] + one->sums[1]) / total;
 	for (size_t r = 0; r < problem->rows; r++) {
 		double value = scale * previous[svm_case_place(training, pair, r)];
-		for (size_t v = r; v < problem->variables; v += problem->rows)
+		for (size_t v = r; v < problem->variables; v += problem->rows) {
 			alpha[v] = fmax(problem->y[v] * value, 0);
+			if (alpha[v] > problem->upper[v] * (1 - 1e-9))   /* at its bound but for rounding: not a free one */
+				alpha[v] = problem->upper[v];
+		}
 	}
 	svm_problem_repair(problem, alpha, one->sums);
 }
