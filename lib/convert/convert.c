@@ -13,7 +13,7 @@
 static const struct mmq_converter converters[] = {
 	{ "liblinear", "LIBLINEAR", "linear", mmq_liblinear_is_it, mmq_liblinear_read, mmq_liblinear_write },
 	{ "libsvm", "LIBSVM", "svm", mmq_libsvm_model_is_it, mmq_libsvm_model_read, mmq_libsvm_model_write },
-	{ "lightgbm", "LightGBM", "tree", mmq_lightgbm_is_it, mmq_lightgbm_convert, NULL },
+	{ "lightgbm", "LightGBM", "tree", mmq_lightgbm_is_it, mmq_lightgbm_convert, mmq_lightgbm_write },
 	{ "xgboost", "XGBoost", "tree", mmq_xgboost_is_it, mmq_xgboost_convert, NULL },
 };
 enum { CONVERTERS = sizeof(converters) / sizeof(converters[0]) };

@@ -224,12 +224,19 @@ static int
 read_objective(const struct text *text, const char *value, struct mmq_import *import)
 {
 	static const char *const identity[] = { "regression", "regression_l1", "huber", "fair", "quantile", "mape", NULL };
+	static const char *const log_link[] = { "poisson", "gamma", "tweedie", NULL };
 	size_t length = strcspn(value, " ");
 	if (strstr(value, " sqrt") != NULL)
 		return refuse(text, "reg_sqrt is not taken");
 	for (size_t i = 0; identity[i] != NULL; i++)
 		if (strlen(identity[i]) == length && strncmp(value, identity[i], length) == 0)
 			import->task = MMQ_REGRESSION;
+	for (size_t i = 0; log_link[i] != NULL; i++) {
+		if (strlen(log_link[i]) == length && strncmp(value, log_link[i], length) == 0) {
+			import->task = MMQ_REGRESSION;
+			import->log_link = true;
+		}
+	}
 	if (length == 6 && strncmp(value, "binary", 6) == 0) {
 		const char *sigmoid = strstr(value, "sigmoid:");
 		if (sigmoid != NULL && strtod(sigmoid + 8, NULL) != 1.0)
@@ -238,7 +245,7 @@ read_objective(const struct text *text, const char *value, struct mmq_import *im
 	}
 	if (length == 10 && strncmp(value, "multiclass", 10) == 0)
 		import->task = MMQ_MULTICLASS;
-	return import->task != MMQ_TASK_NONE ? 0 : refuse(text, "this objective is not taken (regression kinds without a link, binary, multiclass are)");
+	return import->task != MMQ_TASK_NONE ? 0 : refuse(text, "this objective is not taken (regression kinds without a link or with a log link, binary, multiclass are)");
 }
 
 /* Features whose info is a list of values are categories. */
@@ -358,7 +365,7 @@ read_trees(struct text *text, struct mmq_import *import)
 		}
 		for (int key = 0; key < KEYS; key++)
 			if ((value = value_of(line, key_names[key])) != NULL)
-				block.value[key] = value;
+				block.value[key] = *value != '\0' ? value : NULL;
 	}
 	if (!is_over)
 		return fail(text, "the file ends before `end of trees`");

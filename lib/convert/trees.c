@@ -103,6 +103,8 @@ check_node(const struct mmq_import *import, const struct mmq_import_node *node, 
 		fault = "a feature is out of range";
 	else if (import->is_category[node->feature] != (node->kind == MMQ_NODE_CATEGORY))
 		fault = "a feature is a number in one node and a category in another";
+	else if (node->kind == MMQ_NODE_CATEGORY && import->sets >= MMQ_IMPORT_SETS_MAX - 2)
+		fault = "more category nodes than can be kept";
 	else if (node->kind != MMQ_NODE_CATEGORY && isnan(node->threshold))
 		fault = "a threshold is not a number";
 	if (fault == NULL)
@@ -177,7 +179,7 @@ float_below(double t)
 void
 mmq_import_finish(struct mmq_import *import)
 {
-	struct mmq_tree_model model = { .boosting = MMQ_TREE_GBDT, .task = import->task, .classes = import->classes, .cols = import->cols,
+	struct mmq_tree_model model = { .boosting = MMQ_TREE_GBDT, .task = import->task, .log_link = import->log_link, .classes = import->classes, .cols = import->cols,
 		.codes_cols = import->codes_cols, .features = (uint32_t)import->features_count, .trees = import->trees, .outputs = import->outputs,
 		.width = 1, .nodes = import->nodes, .sets = import->sets, .value_rows = import->nodes, .set_words = import->words,
 		.base = import->base, .tree_start = import->tree_start, .kind = import->kind, .feature = import->feature, .first = import->first,

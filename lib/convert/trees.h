@@ -7,7 +7,7 @@
 
 #include "convert/convert.h"
 
-enum { MMQ_IMPORT_FEATURES_MAX = 1 << 20, MMQ_IMPORT_NODES_MAX = 1 << 27, MMQ_IMPORT_CLASSES_MAX = 1 << 16 };
+enum { MMQ_IMPORT_FEATURES_MAX = 1 << 20, MMQ_IMPORT_NODES_MAX = 1 << 27, MMQ_IMPORT_SETS_MAX = 1 << 24, MMQ_IMPORT_CLASSES_MAX = 1 << 16 };
 
 struct mmq_import_node {
 	bool is_leaf;
@@ -30,6 +30,7 @@ struct mmq_import {
 	bool *is_category;           /* (features_count) */
 	char ***values;              /* (features_count): texts of a category's codes 0.., or NULL: the codes are the values */
 	size_t *values_count;
+	bool log_link;               /* regression: the answer is exp of the sum */
 	bool keeps_doubles;          /* thresholds are compared as doubles */
 	double *base;                /* (outputs) */
 	struct mmq_part part;        /* for mmq_engine_tree.open */

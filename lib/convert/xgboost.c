@@ -57,6 +57,7 @@ struct tree {
 	const json_t *left, *right, *feature, *split, *default_left, *type, *cover, *gain;
 	const json_t *categories, *category_nodes, *category_starts, *category_sizes;
 	size_t count;
+	uint32_t *set_of;   /* (count): place of a category node in category_nodes, plus 1 */
 };
 
 static int
@@ -71,12 +72,9 @@ number_at(const json_t *array, size_t k, double min, double max, double *out, st
 static int
 read_set(const struct tree *tree, size_t node, struct mmq_import_node *out, uint32_t **words, struct mmq_err *err)
 {
-	double number, start, size, value, largest = 0;
-	size_t k = 0, found = json_array_size(tree->category_nodes);
-	for (; k < found; k++)
-		if (number_of(json_array_get(tree->category_nodes, k), &number) && number == (double)node)
-			break;
-	if (k == found)
+	double start, size, value, largest = 0;
+	size_t k = tree->set_of[node];
+	if (k-- == 0)
 		return fail(err, "a category node without categories");
 	double total = (double)json_array_size(tree->categories);
 	if (number_at(tree->category_starts, k, 0, total, &start, err) == -1 || number_at(tree->category_sizes, k, 0, total - start, &size, err) == -1)
@@ -124,13 +122,25 @@ read_node(const struct tree *tree, size_t k, struct mmq_import_node *out, uint32
 }
 
 static int
+find_sets(struct tree *tree, struct mmq_err *err)
+{
+	double node;
+	for (size_t k = 0; k < json_array_size(tree->category_nodes); k++) {
+		if (number_at(tree->category_nodes, k, 0, (double)tree->count - 1, &node, err) == -1)
+			return -1;
+		tree->set_of[(size_t)node] = (uint32_t)k + 1;
+	}
+	return 0;
+}
+
+static int
 add_tree(struct mmq_import *import, const json_t *value, double scale, struct mmq_err *err)
 {
 	struct tree tree = { json_object_get(value, "left_children"), json_object_get(value, "right_children"),
 		json_object_get(value, "split_indices"), json_object_get(value, "split_conditions"), json_object_get(value, "default_left"),
 		json_object_get(value, "split_type"), json_object_get(value, "sum_hessian"), json_object_get(value, "loss_changes"),
 		json_object_get(value, "categories"), json_object_get(value, "categories_nodes"), json_object_get(value, "categories_segments"),
-		json_object_get(value, "categories_sizes"), 0 };
+		json_object_get(value, "categories_sizes"), 0, NULL };
 	uint32_t width = 1;
 	const json_t *leaf = AT(value, "tree_param", "size_leaf_vector");
 	if (leaf != NULL && count_of(leaf, MMQ_IMPORT_CLASSES_MAX, &width, err) == -1)
@@ -140,13 +150,15 @@ add_tree(struct mmq_import *import, const json_t *value, double scale, struct mm
 	tree.count = json_array_size(tree.left);
 	struct mmq_import_node *nodes = mmq_array(tree.count + 1, sizeof(*nodes));
 	uint32_t **words = mmq_array(tree.count + 1, sizeof(*words));
-	int result = 0;
+	tree.set_of = mmq_array(tree.count + 1, sizeof(*tree.set_of));
+	int result = find_sets(&tree, err);
 	for (size_t k = 0; k < tree.count && result == 0; k++)
 		result = read_node(&tree, k, &nodes[k], &words[k], err);
 	if (result == 0)
 		result = mmq_import_tree(import, nodes, tree.count, scale, err);
 	for (size_t k = 0; k < tree.count; k++)
 		free(words[k]);
+	free(tree.set_of);
 	free(words);
 	free(nodes);
 	return result;
@@ -193,16 +205,26 @@ add_trees(struct mmq_import *import, const json_t *model, const json_t *weights,
 static int
 read_objective(struct mmq_import *import, const json_t *learner, struct mmq_err *err)
 {
-	static const struct { const char *name; enum mmq_task task; } known[] = { { "reg:squarederror", MMQ_REGRESSION },
-		{ "reg:linear", MMQ_REGRESSION }, { "reg:pseudohubererror", MMQ_REGRESSION }, { "reg:absoluteerror", MMQ_REGRESSION },
-		{ "binary:logistic", MMQ_BINARY }, { "multi:softprob", MMQ_MULTICLASS }, { "multi:softmax", MMQ_MULTICLASS } };
+	static const struct { const char *name; enum mmq_task task; bool log_link; } known[] = { { "reg:squarederror", MMQ_REGRESSION, false },
+		{ "reg:linear", MMQ_REGRESSION, false }, { "reg:squaredlogerror", MMQ_REGRESSION, false }, { "reg:pseudohubererror", MMQ_REGRESSION, false },
+		{ "reg:absoluteerror", MMQ_REGRESSION, false }, { "reg:quantileerror", MMQ_REGRESSION, false }, { "count:poisson", MMQ_REGRESSION, true },
+		{ "reg:gamma", MMQ_REGRESSION, true }, { "reg:tweedie", MMQ_REGRESSION, true }, { "binary:logistic", MMQ_BINARY, false },
+		{ "multi:softprob", MMQ_MULTICLASS, false }, { "multi:softmax", MMQ_MULTICLASS, false } };
 	const char *name = json_string_value(AT(learner, "objective", "name"));
 	uint32_t classes = 0;
 	if (name == NULL || count_of(AT(learner, "learner_model_param", "num_class"), MMQ_IMPORT_CLASSES_MAX, &classes, err) == -1)
 		return fail(err, "the objective or the number of classes is absent");
+	uint32_t targets = 1;
+	const json_t *wanted = AT(learner, "learner_model_param", "num_target");
+	if (wanted != NULL && count_of(wanted, MMQ_IMPORT_CLASSES_MAX, &targets, err) == -1)
+		return -1;
+	if (targets > 1)
+		return mmq_err_set(err, MMQ_FAILED_PRECONDITION, "XGBoost model: it answers with %u targets, only one is taken", targets);
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
-		if (strcmp(known[i].name, name) == 0)
+		if (strcmp(known[i].name, name) == 0) {
 			import->task = known[i].task;
+			import->log_link = known[i].log_link;
+		}
 	if (import->task == MMQ_TASK_NONE)
 		return mmq_err_set(err, MMQ_FAILED_PRECONDITION, "XGBoost model: objective '%.40s' is not taken", name);
 	if (import->task == MMQ_MULTICLASS && classes < 2)
@@ -212,7 +234,7 @@ read_objective(struct mmq_import *import, const json_t *learner, struct mmq_err 
 	return 0;
 }
 
-/* base_score: a number, a text, or a text of an array; one value or one a class. Logistic models keep it as a probability. */
+/* base_score: a number, a text, or a text of an array; one value or one a class. Models with a link keep it as an answer. */
 static int
 read_base(struct mmq_import *import, const json_t *learner, struct mmq_err *err)
 {
@@ -240,7 +262,9 @@ read_base(struct mmq_import *import, const json_t *learner, struct mmq_err *err)
 		double base = found == 1 ? import->base[0] : import->base[c];
 		if (import->task == MMQ_BINARY && !(base > 0 && base < 1))
 			return fail(err, "base_score is no probability");
-		import->base[c] = import->task == MMQ_BINARY ? log(base / (1 - base)) : base;
+		if (import->log_link && !(base > 0))
+			return fail(err, "base_score is not positive");
+		import->base[c] = import->task == MMQ_BINARY ? log(base / (1 - base)) : import->log_link ? log(base) : base;
 		if (!isfinite(import->base[c]))
 			return fail(err, "base_score is not finite");
 	}
@@ -279,6 +303,8 @@ read_features(struct mmq_import *import, const json_t *learner, const json_t *mo
 			import->is_category[(size_t)feature] = true;
 		}
 	}
+	if (mmq_xgboost_read_cats(import, AT(model, "cats", "enc"), err) == -1)
+		return -1;
 	mmq_import_columns(import);
 	return 0;
 }
@@ -297,9 +323,7 @@ read_model(struct mmq_import *import, const json_t *root, struct mmq_err *err)
 	} else if (strcmp(name, "gbtree") != 0) {
 		return mmq_err_set(err, MMQ_FAILED_PRECONDITION, "XGBoost model: booster '%.40s' is not taken (gbtree and dart are)", name);
 	}
-	const json_t *model = json_object_get(booster, "model"), *coded = AT(model, "cats", "enc");
-	if (json_array_size(coded) > 0)
-		return mmq_err_set(err, MMQ_FAILED_PRECONDITION, "XGBoost model: categories coded by the file (cats) are not taken, integer codes are");
+	const json_t *model = json_object_get(booster, "model");
 	if (!json_is_array(json_object_get(model, "trees")))
 		return fail(err, "its trees are absent");
 	if (read_objective(import, learner, err) == -1 || read_base(import, learner, err) == -1 || read_features(import, learner, model, err) == -1 ||

@@ -3,6 +3,8 @@
 #ifndef MMQ_CONVERT_XGBOOST_H
 #define MMQ_CONVERT_XGBOOST_H
 
+#include <jansson.h>
+
 #include "convert/trees.h"
 
 enum { MMQ_XGBOOST_BYTES_MAX = 512 << 20 };
@@ -13,5 +15,7 @@ int mmq_xgboost_read(struct mmq_import *import, const void *bytes, size_t size, 
 /* The row of the table of formats. */
 bool mmq_xgboost_is_it(const uint8_t *bytes, size_t size);
 int mmq_xgboost_convert(struct mmq_converted *converted, const uint8_t *bytes, size_t size, struct mmq_err *err);
+/* xgboost_cats.c: values of category codes from the model's cats.enc, once features_count is known. */
+int mmq_xgboost_read_cats(struct mmq_import *import, const json_t *coded, struct mmq_err *err);
 
 #endif
