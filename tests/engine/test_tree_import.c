@@ -112,8 +112,6 @@ ours(const struct mmq_import *import, const struct rows *rows, const double *sco
 	size_t column = 0;
 	for (size_t j = 0; j < k; j++)
 		column += rows->is_score[j] == rows->is_score[k];
-	if (import->log_link && rows->is_score[k])
-		return log(score[r]);
 	if (rows->is_score[k] || import->task == MMQ_REGRESSION)
 		return score[r * import->outputs + (rows->is_score[k] ? column : 0)];
 	return probability[r * import->classes + (import->task == MMQ_BINARY ? 1 : column)];

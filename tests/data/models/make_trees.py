@@ -53,7 +53,7 @@ def make_lightgbm(name, params, frame, y, rounds=8):
     model = lightgbm.Booster(model_file=HERE / f"{name}.txt")
     test = rows(ROWS)[0][frame.columns]
     found = answers(model.predict(test, raw_score=True), model.predict(test))
-    if params.get("boosting") == "rf":   # its raw scores are sums, its answers means
+    if params.get("boosting") == "rf" or params["objective"] == "poisson":   # raw scores are sums not means, or without the link
         del found["raw"]
     write(name, test, found)
 
@@ -74,6 +74,8 @@ def make_xgboost(name, params, frame, y, endings, rounds=8):
     data = xgboost.DMatrix(test, enable_categorical=True)
     raw, pred = model.predict(data, output_margin=True), model.predict(data)
     found = answers(raw, pred)
+    if params["objective"] == "count:poisson":
+        del found["raw"]
     write(name, test, {k.replace("raw", "margin"): v for k, v in found.items()})
 
 

@@ -1,0 +1,59 @@
+/* fuzz_import.c: libFuzzer's entry to the readers of other libraries' models; what a reader takes must open, answer and be written. Built as
+ * fuzz_wire.c says; the files of tests/data/models are a corpus. */
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include "convert/convert.h"
+#include "util/mem.h"
+
+enum { ROWS = 3, CELLS_MAX = 1 << 16 };
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
+
+/* Zeros through a model that has opened. */
+static void
+predict(const struct mmq_engine *engine, const void *state)
+{
+	struct mmq_state_shape shape;
+	struct mmq_err err;
+	engine->shape(state, &shape);
+	size_t outputs = engine->score_cols(state);
+	if (shape.cols > CELLS_MAX || shape.codes_cols > CELLS_MAX || outputs > CELLS_MAX)
+		return;
+	double *dense = mmq_array(ROWS * shape.cols + 1, sizeof(*dense));
+	int32_t *codes = mmq_array(ROWS * shape.codes_cols + 1, sizeof(*codes));
+	struct mmq_batch x = { .rows = ROWS, .cols = shape.cols, .dtype = MMQ_F64, .dense = dense, .stride = shape.cols, .codes = codes,
+		.codes_cols = shape.codes_cols };
+	struct mmq_outputs out = { .wanted = MMQ_OUT_SCORE, .score_cols = outputs, .score = mmq_array(ROWS * outputs, sizeof(double)) };
+	void *scratch = mmq_aligned(engine->scratch_bytes(state, ROWS, out.wanted));
+	(void)engine->predict(state, &x, &out, scratch, &err);
+	free(scratch);
+	free(out.score);
+	free(codes);
+	free(dense);
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
+{
+	size_t count;
+	const struct mmq_converter *converters = mmq_converter_list(&count);
+	for (size_t i = 0; i < count; i++) {
+		struct mmq_converted converted;
+		struct mmq_err err;
+		void *state = NULL;
+		if (!converters[i].is_it(bytes, size))
+			continue;
+		mmq_converted_init(&converted);
+		if (converters[i].read(&converted, bytes, size, &err) == 0) {
+			const struct mmq_engine *engine = mmq_engine_find(converted.engine);
+			if (engine->open(&state, &converted.part, &err) == 0) {
+				predict(engine, state);
+				engine->destroy(&state);
+			}
+		}
+		mmq_converted_fini(&converted);
+	}
+	return 0;
+}
