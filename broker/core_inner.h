@@ -302,6 +302,7 @@ struct core_lane *core_lane_get(struct mmq_core *core, struct core_tenant *tenan
 void core_lane_release(struct mmq_core *core, struct core_lane *lane);                 /* no longer named by one request */
 void core_lane_order(struct mmq_core *core, struct core_lane *lane);                   /* its head changed */
 void core_queue_push(struct mmq_core *core, struct core_request *request, bool front); /* R_QUEUED */
+void core_queue_return(struct mmq_core *core, struct core_request *request);            /* its body is there */
 void core_queue_remove(struct mmq_core *core, struct core_request *request);
 struct core_lane *core_queue_next(struct mmq_core *core, enum mmq_work_kind kind);     /* whose turn it is; NULL: nobody waits */
 void core_queue_charge(struct core_lane *lane, uint32_t us);

@@ -265,7 +265,7 @@ body_arrived(struct mmq_core *core, struct core_request *request, struct mmq_jou
 	}
 	request->body = page->rows[0].body;
 	page->rows[0].body = NULL;
-	core_queue_push(core, request, true);
+	core_queue_return(core, request);
 }
 
 static void

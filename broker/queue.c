@@ -187,6 +187,27 @@ core_queue_push(struct mmq_core *core, struct core_request *request, bool front)
 		core_lane_order(core, lane);
 }
 
+/* Back to where it was when its body was sent for: before all that are younger. Several come back together, in whatever order. */
+void
+core_queue_return(struct mmq_core *core, struct core_request *request)
+{
+	const struct core_node *end = &request->lane->waiting;
+	struct core_node *at;
+
+	core_queue_push(core, request, true);
+	if (request->alone)
+		end = &core->alone[request->lane->kind];
+	for (at = request->node.next; at != end; at = at->next)
+		if (!OF(struct core_request, node, at)->durable || OF(struct core_request, node, at)->seq > request->seq)
+			break;
+	if (at == request->node.next)
+		return;
+	core_list_remove(&request->node);
+	core_list_add(at, &request->node);
+	if (!request->alone)
+		core_lane_order(core, request->lane);
+}
+
 void
 core_queue_remove(struct mmq_core *core, struct core_request *request)
 {
