@@ -13,7 +13,7 @@
 #include "util/hash.h"
 #include "util/mem.h"
 
-enum { US_PER_MS = 1000, FETCHES_MAX = 64, PAUSE_US = 100000, QUANTUM_US = 1000, JOURNAL_RETRY_US = 500000, UNSENT_US = 5000,
+enum { US_PER_MS = 1000, FETCHES_MAX = 64, PAUSE_US = 100000, QUANTUM_US = 300, JOURNAL_RETRY_US = 500000, UNSENT_US = 5000,
 	MARK_US = 1000000, MARKS_MAX = 256, PRUNE_US = 60000000, PRUNE_AGAIN_US = 50000, EST_UNKNOWN_US = 50, EXPIRED_COUNT = 256, IDLE_LANES_MAX = 2048, WARM_US = 5000000, CRASHES_US = 60000000 };
 
 enum timer_kind { TIMER_REQUEST, TIMER_WORKER, TIMER_WAITER, TIMER_ADOPTION, TIMER_MARK, TIMER_PRUNE, TIMER_EXPIRED, TIMER_LANE, TIMER_WARMING };
@@ -87,6 +87,7 @@ struct core_queue {                         /* what one tenant waits for of one 
 	struct core_tenant *tenant;
 	struct core_heap lanes;             /* by head->arrived_us - priority * ageing: constant while they wait */
 	int64_t deficit_us;
+	bool has_turn;                      /* its quantum was added */
 };
 
 struct core_tenant {

@@ -162,6 +162,7 @@ core_lane_order(struct mmq_core *core, struct core_lane *lane)
 	if (queue->lanes.count == 0) {
 		core_list_remove(&queue->node);
 		queue->deficit_us = 0;
+		queue->has_turn = false;
 	} else if (queue->node.next == NULL) {
 		core_list_add(&core->ring[lane->kind], &queue->node);
 	}
@@ -225,7 +226,7 @@ core_queue_remove(struct mmq_core *core, struct core_request *request)
 		core_lane_refill(core, lane);
 }
 
-/* The turn goes round while debts are paid off; one tenant alone owes nobody. */
+/* Deficit round robin: who has the turn may use its quantum, what it used beyond is paid off in its next turns; one tenant alone owes nobody. */
 struct core_lane *
 core_queue_next(struct mmq_core *core, enum mmq_work_kind kind)
 {
@@ -238,11 +239,16 @@ core_queue_next(struct mmq_core *core, enum mmq_work_kind kind)
 		queue = OF(struct core_queue, node, ring->next);
 		if (queue->deficit_us > 0)
 			break;
-		queue->deficit_us += QUANTUM_US;
 		if (ring->next == ring->previous) {
 			queue->deficit_us = QUANTUM_US;
 			break;
 		}
+		if (!queue->has_turn) {
+			queue->has_turn = true;
+			queue->deficit_us += QUANTUM_US;
+			continue;
+		}
+		queue->has_turn = false;
 		core_list_remove(&queue->node);
 		core_list_add(ring, &queue->node);
 	}

@@ -371,6 +371,61 @@ def test_38_garbage_on_the_port_is_closed_and_harms_nobody(context, tcp):
     assert tcp.process.poll() is None
 
 
+GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)
+
+
+def ready():
+    body = b"\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER"
+    return b"\x04" + bytes([len(body)]) + body
+
+
+def test_38_a_handshake_of_one_byte_per_second_is_closed(context, tcp):
+    client = Client(context, tcp)
+    assert client.ask("ping")["ok"]
+    slow = socket.create_connection(("127.0.0.1", tcp.port))
+    began, closed = time.monotonic(), False
+    for byte in GREETING:
+        try:
+            slow.sendall(bytes([byte]))
+            slow.settimeout(1)
+            while not closed:
+                closed = slow.recv(4096) == b""
+        except TimeoutError:
+            continue
+        except ConnectionError:
+            closed = True
+        if closed:
+            break
+    assert closed and time.monotonic() - began < 7 and client.ask("ping")["ok"]
+
+
+def test_38_frames_that_never_end_cost_their_descriptors_and_nobody_else(context, tcp):
+    """After the handshake a slow frame looks like a slow network: it is not closed, but it must not matter."""
+    client = Client(context, tcp)
+    assert client.ask("ping")["ok"]
+    base, before = descriptors(tcp), tcp.rss_kb()
+    ends = []
+    for _ in range(200):
+        end = socket.create_connection(("127.0.0.1", tcp.port))
+        end.sendall(GREETING + ready())
+        end.settimeout(10)
+        got = b""
+        while len(got) < 64 + 2 or len(got) < 64 + 2 + got[65]:
+            got += end.recv(4096)
+        end.sendall(b"\x02" + (4 << 20).to_bytes(8, "big"))      # a frame as large as is allowed
+        ends.append(end)
+    for _ in range(5):
+        for end in ends:
+            end.sendall(b"x")
+        began = time.monotonic()
+        assert client.ask("ping")["ok"] and time.monotonic() - began < 0.5
+    assert descriptors(tcp) >= base + 200           # they are there
+    assert tcp.rss_kb() - before < 30000            # announced 800 MiB
+    for end in ends:
+        end.close()
+    assert until(lambda: client.ask("ping")["ok"] and not client.socket.poll(20) and descriptors(tcp) <= base)
+
+
 def test_39_idle_and_churning_connections_give_back_what_they_took(context, tcp):
     client = Client(context, tcp)
     assert client.ask("ping")["ok"]
