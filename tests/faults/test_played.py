@@ -4,13 +4,14 @@ import pathlib
 import signal
 import socket
 import sqlite3
+import subprocess
 import time
 
 import msgpack
 import pytest
 import zmq
 
-from helpers import Broker, Client, Subscriber, Worker, until
+from helpers import Broker, Client, Subscriber, Worker, binary, until
 from processes import DATA, Service, build_shim
 
 MODEL = [("iris", [1, 2], {"production": 2})]
@@ -228,8 +229,6 @@ def test_23_a_home_that_cannot_be_used_is_refused_in_one_sentence(home, context)
     home.write_text("a file")
     broker = Broker(home.parent / "x")
     broker.home = home
-    import subprocess
-    from helpers import binary
     for program, options in (("broker", ["--home", home]), ("trainer", ["--work", "ipc:///tmp/none", "--store", home]),
                              ("predictor", ["--work", "ipc:///tmp/none", "--store", home])):
         run = subprocess.run([binary(f"modelmq-{program}"), *map(str, options)], capture_output=True, text=True, timeout=10)
@@ -649,3 +648,30 @@ def test_11_dead_letters_are_listed_shown_tried_again_and_dropped(context, broke
     assert item.request["id"] == "p" * 32 and item.request["rows"] == [["poison"]]
     worker.echo(item)
     assert client.ask("job.wait", job=oldest)["state"] == "done" and client.ask("dead.list")["jobs"] == []
+
+
+def dead(broker, *words):
+    run = subprocess.run([binary("modelmq"), "dead", *words, "--home", str(broker.home)], capture_output=True, text=True, timeout=30)
+    return run.returncode, run.stdout + run.stderr
+
+
+def test_11_people_list_show_requeue_and_drop_dead_letters_by_command(context, broker):
+    client = Client(context, broker)
+    worker = Worker(context, broker, models=MODEL)
+    predict(client, id="p" * 32, rows=[["poison"]], durable=True)
+    for _ in range(4):
+        assert waits(worker)
+        worker.vanish()
+        worker = Worker(context, broker, models=MODEL)
+    assert client.receive()["error"]["code"] == "INTERNAL"
+    worker.say("bye")
+    job = client.ask("dead.list")["jobs"][0]["job"]
+    code, text = dead(broker, "list")
+    assert code == 0 and job in text and "iris" in text and "3 workers died" in text
+    code, text = dead(broker, "show", job)
+    assert code == 0 and '"failed"' in text
+    assert dead(broker, "requeue", job)[0] == 0 and job not in dead(broker, "list")[1]
+    assert dead(broker, "drop", job)[0] == 1        # it is queued: no dead letter any more
+    assert dead(broker, "drop")[0] == 2
+    worker = Worker(context, broker, models=MODEL)
+    assert waits(worker).request["rows"] == [["poison"]]

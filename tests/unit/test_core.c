@@ -21,7 +21,8 @@ struct world {
 	char text[16];
 	struct mmq_lease leases[256];       /* of work handed out, in order */
 	uint32_t tags[256], attempts[256];
-	size_t items, frames, answers, frees, cancels, echoes, gone;
+	struct mmq_journal_command prunes[8];
+	size_t items, frames, answers, frees, cancels, echoes, gone, pruned;
 	uint64_t route;                     /* of the last work */
 };
 
@@ -56,6 +57,10 @@ drain(struct world *world)
 				world->attempts[world->items] = action->work.items[i].attempt;
 				world->tags[world->items++] = ((const struct own_body *)(const void *)action->work.items[i].body)->tag;
 			}
+			break;
+		case MMQ_DO_JOURNAL:
+			if (action->command->verb == MMQ_PRUNE)
+				world->prunes[world->pruned++ % 8] = *action->command;
 			break;
 		case MMQ_DO_CANCEL_WORK: world->cancels++; break;
 		case MMQ_DO_ECHO: world->echoes++; break;
@@ -386,6 +391,40 @@ test_cancel_ends_a_plain_request_of_the_same_connection(void **state)
 	world_destroy(world);
 }
 
+/* Once a minute, results and dead letters each by their own age and size; at once again while there is more. */
+static void
+test_what_has_ended_is_forgotten_by_age_and_by_size(void **state)
+{
+	struct world *world = mmq_alloc(sizeof *world);
+	struct mmq_core_options options = { .now_us = 1000000, .wall_ms = 1700000000000, .journal = true,
+		.limits = { .retention_ms = 3600000, .retention_bytes = 1000, .dead_retention_ms = 7200000, .dead_retention_bytes = 2000 } };
+	struct mmq_journal_event done = { .verb = MMQ_PRUNE, .number = MMQ_PRUNE_ROWS_MAX };
+	struct mmq_core_event event = { .kind = MMQ_ON_JOURNAL, .journal = &done };
+
+	(void)state;
+	world->core = mmq_core_new(&options);
+	drain(world);
+	world->now_us = 61000000;
+	tick(world);
+	assert_int_equal(world->pruned, 2);
+	assert_int_equal(world->prunes[0].what, MMQ_KEPT_RESULTS);
+	assert_true(world->prunes[0].wall_ms == world->now_us / 1000 - 3600000 && world->prunes[0].bytes_max == 1000);
+	assert_int_equal(world->prunes[1].what, MMQ_KEPT_DEAD);
+	assert_true(world->prunes[1].wall_ms == world->now_us / 1000 - 7200000 && world->prunes[1].bytes_max == 2000);
+	done.ticket = world->prunes[0].ticket;
+	feed(world, &event);
+	done.ticket = world->prunes[1].ticket;
+	done.number = 3;
+	feed(world, &event);
+	world->now_us += 100000;
+	tick(world);
+	assert_int_equal(world->pruned, 4);
+	world->now_us += 1000000;
+	tick(world);
+	assert_int_equal(world->pruned, 4);
+	world_destroy(world);
+}
+
 static void
 test_the_table_finds_what_was_put_and_not_what_was_removed(void **state)
 {
@@ -422,6 +461,7 @@ main(void)
 		cmocka_unit_test(test_a_request_that_kills_workers_is_tried_alone_then_given_up),
 		cmocka_unit_test(test_silence_is_probed_then_expelled_without_a_strike),
 		cmocka_unit_test(test_cancel_ends_a_plain_request_of_the_same_connection),
+		cmocka_unit_test(test_what_has_ended_is_forgotten_by_age_and_by_size),
 		cmocka_unit_test(test_the_table_finds_what_was_put_and_not_what_was_removed),
 	};
 
