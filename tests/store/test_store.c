@@ -151,7 +151,7 @@ production(struct mmq_store *store)
 /* ---- Laws ---- */
 
 /* What a process got acknowledged before it died; in memory shared with it. */
-struct acknowledged { uint32_t version, alias; bool finished; };
+struct acknowledged { uint32_t version, alias, checkpoint; bool finished; };
 
 static void
 work(struct acknowledged *ack)
@@ -163,6 +163,12 @@ work(struct acknowledged *ack)
 	if (mmq_store_open(&store, folder, true, &bad_disk, &err) == -1)
 		return;
 	for (uint32_t version = 1; version <= 2; version++) {
+		char content[64];
+		snprintf(content, sizeof(content), "checkpoint %u", version);
+		if (mmq_store_write_checkpoint(store, "default", "job-c", write_content, content, &err) == 0)
+			ack->checkpoint = version;
+		else
+			break;
 		if (publish(store, version, version == 1 ? "job-a" : "job-b", 7, &was_there, &err) == 0)
 			ack->version = version;
 		else
@@ -176,6 +182,24 @@ work(struct acknowledged *ack)
 	mmq_store_close(&store);
 }
 
+/* The last one that was acknowledged or a later one, whole. */
+static void
+assert_checkpoint(struct mmq_store *store, uint32_t acknowledged)
+{
+	char got[64] = "";
+	struct mmq_err err;
+	int fd;
+
+	if (mmq_store_open_checkpoint(store, "default", "job-c", &fd, &err) == -1) {
+		assert_int_equal(err.code, MMQ_NOT_FOUND);
+		assert_int_equal(acknowledged, 0);
+		return;
+	}
+	assert_true(read(fd, got, sizeof(got) - 1) > 0);
+	close(fd);
+	assert_true(strcmp(got, "checkpoint 2") == 0 || (strcmp(got, "checkpoint 1") == 0 && acknowledged < 2));
+}
+
 static void
 assert_store_is_sound(const struct acknowledged *ack)
 {
@@ -186,6 +210,7 @@ assert_store_is_sound(const struct acknowledged *ack)
 	bool was_there;
 	char command[256];
 
+	assert_checkpoint(store, ack->checkpoint);
 	assert_int_equal(mmq_store_clean(store, 0, &err), 0);
 	snprintf(command, sizeof(command), "test -z \"$(ls -A %s/tmp)\"", folder);
 	assert_int_equal(system(command), 0);
