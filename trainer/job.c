@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "daemon/log.h"
 #include "mpack/map.h"
 #include "trainer/job_inner.h"
 #include "util/clock.h"
@@ -18,7 +19,7 @@
 #include "wire/peek.h"
 #include "wire/reply.h"
 
-enum { REPORT_EVERY_US = 100000, RESULT_BYTES_MAX = 4 << 20 };
+enum { REPORT_EVERY_US = 100000, STUCK_MS = 5000, RESULT_BYTES_MAX = 4 << 20 };
 
 /* share: about how much of a whole job a phase takes; only the fraction shown depends on it. */
 struct mmq_phase_row {
@@ -303,10 +304,11 @@ mmq_job_item(const struct mmq_job *job)
 	return job->item;
 }
 
-bool
-mmq_job_end_within(struct mmq_job *job, int64_t ms)
+/* False: it hangs. */
+static bool
+ends_in_time(struct mmq_job *job)
 {
-	int64_t until_us = mmq_clock_mono_us() + ms * 1000, left_us;
+	int64_t until_us = mmq_clock_mono_us() + (int64_t)STUCK_MS * 1000, left_us;
 	uint64_t wakes;
 
 	mmq_job_cancel(job, MMQ_UNAVAILABLE);
@@ -325,7 +327,11 @@ mmq_job_destroy(struct mmq_job **job_p)
 
 	if (job == NULL)
 		return;
-	mmq_job_cancel(job, MMQ_UNAVAILABLE);
+	/* A thread cannot be ended from outside, a process can: its supervisor starts another one. */
+	if (!ends_in_time(job)) {
+		mmq_log(MMQ_LOG_ERROR, "hang", "job=%s ms=%d error=\"the job does not stop; leaving without it\"", job->item->job, STUCK_MS);
+		_exit(1);
+	}
 	pthread_join(job->thread, NULL);
 	if (job->item->kind == MMQ_WORK_TRAIN)
 		mmq_job_checkpoint_end(job);

@@ -44,7 +44,6 @@ bool mmq_job_is_handed_back(const struct mmq_job *job);            /* after the 
 /* After the end: what to answer. bytes borrowed until destroy. version: what was published, 0 if nothing. */
 void mmq_job_result(const struct mmq_job *job, struct mmq_work_result *result_out, const uint8_t **bytes_out, size_t *size_out);
 struct mmq_work_item *mmq_job_item(const struct mmq_job *job);
-bool mmq_job_end_within(struct mmq_job *job, int64_t ms);         /* cancels, waits at most so long; false: it hangs */
-void mmq_job_destroy(struct mmq_job **job);                       /* cancels and joins if it still runs */
+void mmq_job_destroy(struct mmq_job **job);                       /* cancels and joins if it still runs; the process leaves if it does not stop */
 
 #endif

@@ -11,7 +11,7 @@
 #include "util/mem.h"
 #include "wire/peek.h"
 
-enum { CLEAN_EVERY_MS = 60000, DELETE_GRACE_MS = 60000, TURN_MS = 1000, STUCK_MS = 5000 };
+enum { CLEAN_EVERY_MS = 60000, DELETE_GRACE_MS = 60000, TURN_MS = 1000 };
 
 #define AT(member) offsetof(struct mmq_trainer, member)
 static const struct mmq_option options[] = {
@@ -237,11 +237,6 @@ stop(void *arg)
 {
 	struct mmq_trainer *self = arg;
 
-	/* A thread cannot be ended from outside, a process can: the supervisor starts another one. */
-	if (self->job != NULL && !mmq_job_end_within(self->job, STUCK_MS)) {
-		mmq_log(MMQ_LOG_ERROR, "hang", "job=%s ms=%d error=\"the training does not stop; leaving without it\"", mmq_job_item(self->job)->job, STUCK_MS);
-		_exit(1);
-	}
 	if (self->job != NULL) {
 		struct mmq_work_item *item = mmq_job_item(self->job);
 		mmq_job_destroy(&self->job);
