@@ -1,7 +1,7 @@
 /* bench_mlp.c: training and prediction times of the mlp engine on one set of works.
  *
  *   bench_mlp                            all works with 1 and 2 threads; bench/peers/mlp.py takes other libraries' times in turn with ours
- *   bench_mlp run WORK THREADS [name=value ...]   one work once: "seconds quality"; name=value changes its parameters
+ *   bench_mlp run WORK THREADS [name=value ...]   one work once: "seconds quality"; name=value changes its parameters, or the seed
  *   bench_mlp dump WORK FILE             its rows, for a peer: int32 {train rows, test rows, columns}, float32 x, float32 y of each
  *   bench_mlp predict WORK [FILE]        seconds for one row, seconds a row of 10,000; FILE gets the weights as saved and the probabilities, float32
  *
@@ -138,6 +138,7 @@ train_once(const struct work *work, const struct rows *train, unsigned threads, 
 {
 	const char *settings[2 * SETTINGS_MAX];
 	size_t count = 0;
+	uint64_t seed = 1;
 	struct mmq_err err;
 	struct mmq_params *params;
 	void *state = NULL;
@@ -145,6 +146,10 @@ train_once(const struct work *work, const struct rows *train, unsigned threads, 
 		settings[count] = work->settings[count], count++;
 	for (size_t i = 0; i < extra_count && count < 2 * SETTINGS_MAX; i++) {
 		size_t at = 0, name = strcspn(extra[i], "=") + 1;
+		if (strncmp(extra[i], "seed=", name) == 0) {
+			seed = strtoull(extra[i] + name, NULL, 10);
+			continue;
+		}
 		while (at < count && strncmp(settings[at], extra[i], name) != 0)
 			at++;
 		settings[at] = extra[i];
@@ -161,7 +166,7 @@ train_once(const struct work *work, const struct rows *train, unsigned threads, 
 		features[0] = (struct mmq_feature){ .name = "image", .kind = MMQ_VECTOR, .rank = 3, .shape = { SIDE, SIDE, 1 } };
 	struct mmq_dataset data = { .x = batch_of(train), .y = train->y, .classes = work->is_digits ? 10 : 2, .features = features,
 		.features_count = work->is_digits ? 1 : train->cols };
-	struct mmq_fit fit = { .train = &data, .params = params, .seed = 1, .pool = mmq_pool_new(threads),
+	struct mmq_fit fit = { .train = &data, .params = params, .seed = seed, .pool = mmq_pool_new(threads),
 		.task = work->is_digits ? MMQ_MULTICLASS : MMQ_BINARY };
 	int64_t start = mmq_clock_mono_us();
 	int rc = mmq_engine_mlp.train(&state, &fit, &err);

@@ -69,8 +69,9 @@ write_row(const struct mmq_mlp_model *model, const float *z, size_t row, const s
 		return;
 	double *p = out->probability + row * classes;
 	if (width == 1) {
-		p[0] = 1.0 / (1.0 + exp((double)z[0]));
-		p[1] = 1.0 / (1.0 + exp(-(double)z[0]));
+		double small = exp(-fabs((double)z[0])), below = small / (1.0 + small);
+		p[0] = z[0] > 0.0f ? below : 1.0 / (1.0 + small);
+		p[1] = z[0] > 0.0f ? 1.0 / (1.0 + small) : below;
 		return;
 	}
 	for (size_t k = 1; k < classes; k++)
@@ -115,6 +116,13 @@ run_layers(const struct mmq_mlp_net *net, const struct mmq_batch *x, size_t firs
 	return in;
 }
 
+/* Of a tile, this brings its rows into the cache for the layers. */
+static int
+check_rows(const struct mmq_mlp_net *net, const struct mmq_batch *x, struct mmq_err *err)
+{
+	return mmq_check_batch(x, net->layer[0].in_count, net->tables_count, MMQ_MLP_ACCEPTS, err);
+}
+
 int
 mmq_mlp_predict(const void *model_p, const struct mmq_batch *x, struct mmq_outputs *out, void *scratch, struct mmq_err *err)
 {
@@ -125,10 +133,15 @@ mmq_mlp_predict(const void *model_p, const struct mmq_batch *x, struct mmq_outpu
 	const struct mmq_mlp_rows rows = { .data = &data };
 	float *attribute = (float *)scratch + layers_floats(net);
 	double *base = (double *)(attribute + ((out->wanted & MMQ_OUT_CONTRIBUTION) != 0 ? mmq_mlp_attribute_floats(model) : 0));
-	if (mmq_check_batch(x, net->layer[0].in_count, net->tables_count, MMQ_MLP_ACCEPTS, err) == -1)
+	bool is_cut = x->row_start == NULL && x->rows > tile;
+	if (!is_cut && check_rows(net, x, err) == -1)
 		return -1;
 	for (size_t first = 0; first < x->rows; first += tile) {
 		size_t count = x->rows - first < tile ? x->rows - first : tile;
+		const struct mmq_batch part = { .rows = count, .cols = x->cols, .dtype = x->dtype, .dense = (const float *)x->dense + first * x->stride,
+			.stride = x->stride, .codes = x->codes, .codes_cols = x->codes_cols };
+		if (is_cut && check_rows(net, &part, err) == -1)
+			return check_rows(net, x, err);     /* names the row within the batch */
 		const float *z = run_layers(net, x, first, count, scratch);
 		for (size_t i = 0; i < count; i++)
 			write_row(model, z + i * width, first + i, out);
