@@ -46,10 +46,9 @@ struct mmq_dense_rows {
 	const float *x, *d;             /* x as above; d (rows, out) the gradient of y */
 	size_t runs, run_rows, x_stride, x_run_stride, d_stride, d_run_stride;
 };
-/* Inputs [from, to) of one panel of width <= 16 columns: g[i][16] (i - from; rows of the packed layout) = or += sum over rows of
- * x[i] d[panel's columns]. rows.d points at the panel's first column. Columns past width are left zero. */
-void mmq_dense_gradient(const struct mmq_dense *shape, float *g, const struct mmq_dense_rows *rows, size_t width, size_t from, size_t to, bool add);
-void mmq_dense_gradient_portable(const struct mmq_dense *shape, float *g, const struct mmq_dense_rows *rows, size_t width, size_t from, size_t to,
-    bool add);
+/* g[panel][in][16], as the weights are packed, = or += the sum over rows of x[i] d[column], for width columns from rows.d's first.
+ * Columns past width in the last panel are left zero. */
+void mmq_dense_gradient(const struct mmq_dense *shape, float *g, const struct mmq_dense_rows *rows, size_t width, bool add);
+void mmq_dense_gradient_portable(const struct mmq_dense *shape, float *g, const struct mmq_dense_rows *rows, size_t width, bool add);
 
 #endif

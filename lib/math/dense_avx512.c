@@ -33,6 +33,7 @@ rows_tile(const struct mmq_dense *shape, float *y, size_t y_stride, const float 
     const float *bias, size_t width, size_t count, size_t panels)
 {
 	__m512 sum[TILE][2];
+#pragma GCC unroll 12                            /* all of sum by constant indices, or the compiler keeps it in memory */
 	for (size_t r = 0; r < count; r++)
 		sum[r][0] = sum[r][1] = _mm512_setzero_ps();
 	for (size_t s = 0; s < shape->segments; s++, x += shape->segment_stride) {
@@ -48,6 +49,7 @@ rows_tile(const struct mmq_dense *shape, float *y, size_t y_stride, const float 
 			}
 		}
 	}
+#pragma GCC unroll 12
 	for (size_t r = 0; r < count; r++) {
 		store(y + r * y_stride, sum[r][0], bias, panels == 2 ? PANEL : width, shape->relu);
 		if (panels == 2)
@@ -106,68 +108,80 @@ mmq_dense_forward_avx512(const struct mmq_dense *shape, float *y, size_t y_strid
 		columns_1(shape, y + p, y_stride, x, x_stride, rows, packed, panel_stride, bias != NULL ? bias + p : NULL, out - p);
 }
 
-/* count inputs (a constant after inlining), each at its own place: segments may be shorter than the tile. */
+/* count inputs by panels (1 or 2), both constants after inlining, each input at its own place: segments may be shorter than the tile. Neighbours lie
+ * one after another from the first. width: of the last panel. */
 AVX512 INLINE void
-gradient_tile(float *g, const struct mmq_dense_rows *rows, const size_t *offset, size_t width, bool add, size_t count)
+gradient_tile(float *g, size_t g_stride, const struct mmq_dense_rows *rows, const size_t *offset, size_t width, bool add, size_t count, size_t panels,
+    bool are_neighbours)
 {
-	__m512 sum[TILE];
+	__m512 sum[TILE][2];
 	const float *x[TILE];
-	for (size_t i = 0; i < count; i++)
-		sum[i] = add ? _mm512_loadu_ps(g + i * PANEL) : _mm512_setzero_ps();
+	const __mmask16 low_mask = panels == 2 ? 0xffff : lanes(width), high_mask = lanes(width);
+#pragma GCC unroll 12
+	for (size_t i = 0; i < count; i++) {
+		sum[i][0] = add ? _mm512_loadu_ps(g + i * PANEL) : _mm512_setzero_ps();
+		sum[i][1] = add && panels == 2 ? _mm512_loadu_ps(g + g_stride + i * PANEL) : _mm512_setzero_ps();
+	}
 	for (size_t run = 0; run < rows->runs; run++) {
 		const float *d = rows->d + run * rows->d_run_stride;
 		size_t at = 0;
-		for (size_t i = 0; i < count; i++)
+		for (size_t i = 0; i < (are_neighbours ? 1 : count); i++)
 			x[i] = rows->x + run * rows->x_run_stride + offset[i];
 		for (size_t r = 0; r < rows->run_rows; r++, at += rows->x_stride, d += rows->d_stride) {
-			__m512 low = _mm512_maskz_loadu_ps(lanes(width), d);
+			__m512 low = _mm512_maskz_loadu_ps(low_mask, d), high = panels == 2 ? _mm512_maskz_loadu_ps(high_mask, d + PANEL) : low;
 #pragma GCC unroll 12
-			for (size_t i = 0; i < count; i++)
-				sum[i] = _mm512_fmadd_ps(_mm512_set1_ps(x[i][at]), low, sum[i]);
+			for (size_t i = 0; i < count; i++) {
+				__m512 value = _mm512_set1_ps(are_neighbours ? x[0][at + i] : x[i][at]);
+				sum[i][0] = _mm512_fmadd_ps(value, low, sum[i][0]);
+				if (panels == 2)
+					sum[i][1] = _mm512_fmadd_ps(value, high, sum[i][1]);
+			}
 		}
 	}
-	for (size_t i = 0; i < count; i++)
-		_mm512_storeu_ps(g + i * PANEL, sum[i]);
-}
-
-/* The same where count inputs are neighbours. */
-AVX512 INLINE void
-gradient_neighbours(float *g, const struct mmq_dense_rows *rows, const float *x, size_t width, bool add, size_t count)
-{
-	__m512 sum[TILE];
-	for (size_t i = 0; i < count; i++)
-		sum[i] = add ? _mm512_loadu_ps(g + i * PANEL) : _mm512_setzero_ps();
-	for (size_t run = 0; run < rows->runs; run++) {
-		const float *at = x + run * rows->x_run_stride, *d = rows->d + run * rows->d_run_stride;
-		for (size_t r = 0; r < rows->run_rows; r++, at += rows->x_stride, d += rows->d_stride) {
-			__m512 low = _mm512_maskz_loadu_ps(lanes(width), d);
 #pragma GCC unroll 12
-			for (size_t i = 0; i < count; i++)
-				sum[i] = _mm512_fmadd_ps(_mm512_set1_ps(at[i]), low, sum[i]);
-		}
+	for (size_t i = 0; i < count; i++) {
+		_mm512_storeu_ps(g + i * PANEL, sum[i][0]);
+		if (panels == 2)
+			_mm512_storeu_ps(g + g_stride + i * PANEL, sum[i][1]);
 	}
-	for (size_t i = 0; i < count; i++)
-		_mm512_storeu_ps(g + i * PANEL, sum[i]);
 }
 
-#define PART(count) case count: gradient_tile(g, rows, offset, width, add, count); break;
+#define PART(panels, count) case count: gradient_tile(g, g_stride, rows, offset, width, add, count, panels, false); break;
+#define PARTS(panels) \
+	PART(panels, 12) PART(panels, 11) PART(panels, 10) PART(panels, 9) PART(panels, 8) PART(panels, 7) PART(panels, 6) PART(panels, 5) \
+	PART(panels, 4) PART(panels, 3) PART(panels, 2) PART(panels, 1)
+#define GRADIENT(panels)                                                                                                                \
+	AVX512 static void                                                                                                              \
+	gradient_##panels(const struct mmq_dense *shape, float *g, size_t g_stride, const struct mmq_dense_rows *rows, size_t width, bool add) \
+	{                                                                                                                               \
+		size_t offset[TILE], in = shape->segments * shape->segment;                                                             \
+		for (size_t i = 0, count; i < in; i += count, g += count * PANEL) {                                                     \
+			count = in - i < TILE ? in - i : TILE;                                                                          \
+			for (size_t k = 0; k < count; k++)                                                                              \
+				offset[k] = mmq_dense_offset(shape, i + k);                                                             \
+			if (count == TILE && offset[TILE - 1] == offset[0] + TILE - 1) {                                                \
+				gradient_tile(g, g_stride, rows, offset, width, add, TILE, panels, true);                               \
+				continue;                                                                                               \
+			}                                                                                                               \
+			switch (count) {                                                                                                \
+			PARTS(panels)                                                                                                   \
+			default: break;                                                                                                 \
+			}                                                                                                               \
+		}                                                                                                                       \
+	}
+GRADIENT(1)
+GRADIENT(2)
 
 AVX512 void
-mmq_dense_gradient_avx512(const struct mmq_dense *shape, float *g, const struct mmq_dense_rows *rows, size_t width, size_t from, size_t to, bool add)
+mmq_dense_gradient_avx512(const struct mmq_dense *shape, float *g, const struct mmq_dense_rows *rows, size_t width, bool add)
 {
-	size_t offset[TILE];
-	for (size_t i = from, count; i < to; i += count, g += count * PANEL) {
-		count = to - i < TILE ? to - i : TILE;
-		if (count == TILE && i % shape->segment + TILE <= shape->segment) {
-			gradient_neighbours(g, rows, rows->x + mmq_dense_offset(shape, i), width, add, TILE);
-			continue;
-		}
-		for (size_t k = 0; k < count; k++)
-			offset[k] = mmq_dense_offset(shape, i + k);
-		switch (count) {
-		PART(12) PART(11) PART(10) PART(9) PART(8) PART(7) PART(6) PART(5) PART(4) PART(3) PART(2) PART(1)
-		default: break;
-		}
+	size_t p = 0, g_stride = shape->segments * shape->segment * PANEL;
+	for (struct mmq_dense_rows at = *rows; p < width; p += 2 * PANEL, at.d += 2 * PANEL, g += 2 * g_stride) {
+		size_t left = width - p;
+		if (left > PANEL)
+			gradient_2(shape, g, g_stride, &at, left < 2 * PANEL ? left - PANEL : PANEL, add);
+		else
+			gradient_1(shape, g, g_stride, &at, left, add);
 	}
 }
 #endif

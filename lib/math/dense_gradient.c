@@ -14,11 +14,11 @@
 
 enum { PANEL = MMQ_DENSE_PANEL, TILE_MAX = 12 };
 
-void
-mmq_dense_gradient_portable(const struct mmq_dense *shape, float *g, const struct mmq_dense_rows *rows, size_t width, size_t from, size_t to,
-    bool add)
+/* One panel of width <= 16 columns. */
+static void
+panel_portable(const struct mmq_dense *shape, float *g, const struct mmq_dense_rows *rows, size_t width, bool add)
 {
-	for (size_t i = from; i < to; i++, g += PANEL) {
+	for (size_t i = 0; i < shape->segments * shape->segment; i++, g += PANEL) {
 		if (!add)
 			memset(g, 0, PANEL * sizeof(*g));
 		for (size_t run = 0; run < rows->runs; run++)
@@ -29,6 +29,14 @@ mmq_dense_gradient_portable(const struct mmq_dense *shape, float *g, const struc
 					g[j] = fmaf(x, d[j], g[j]);
 			}
 	}
+}
+
+void
+mmq_dense_gradient_portable(const struct mmq_dense *shape, float *g, const struct mmq_dense_rows *rows, size_t width, bool add)
+{
+	struct mmq_dense_rows at = *rows;
+	for (size_t p = 0; p < width; p += PANEL, at.d += PANEL, g += shape->segments * shape->segment * PANEL)
+		panel_portable(shape, g, &at, width - p < PANEL ? width - p : PANEL, add);
 }
 
 #if defined(__x86_64__)
@@ -104,11 +112,12 @@ tile_narrow(float *g, const struct mmq_dense_rows *rows, const size_t *offset, s
 #define NARROW(count) case count: tile_narrow(g, rows, offset, width, add, count); break;
 
 AVX2 static void
-gradient_wide(const struct mmq_dense *shape, float *g, const struct mmq_dense_rows *rows, size_t width, size_t from, size_t to, bool add)
+gradient_wide(const struct mmq_dense *shape, float *g, const struct mmq_dense_rows *rows, size_t width, bool add)
 {
-	for (size_t i = from, count; i < to; i += count, g += count * PANEL) {
+	size_t in = shape->segments * shape->segment;
+	for (size_t i = 0, count; i < in; i += count, g += count * PANEL) {
 		size_t left = shape->segment - i % shape->segment;
-		count = to - i < left ? to - i : left;
+		count = in - i < left ? in - i : left;
 		count = count < 6 ? count : 6;
 		switch (count) {
 		WIDE(6) WIDE(5) WIDE(4) WIDE(3) WIDE(2) WIDE(1)
@@ -118,11 +127,11 @@ gradient_wide(const struct mmq_dense *shape, float *g, const struct mmq_dense_ro
 }
 
 AVX2 static void
-gradient_narrow(const struct mmq_dense *shape, float *g, const struct mmq_dense_rows *rows, size_t width, size_t from, size_t to, bool add)
+gradient_narrow(const struct mmq_dense *shape, float *g, const struct mmq_dense_rows *rows, size_t width, bool add)
 {
-	size_t offset[TILE_MAX];
-	for (size_t i = from, count; i < to; i += count, g += count * PANEL) {
-		count = to - i < TILE_MAX ? to - i : TILE_MAX;
+	size_t offset[TILE_MAX], in = shape->segments * shape->segment;
+	for (size_t i = 0, count; i < in; i += count, g += count * PANEL) {
+		count = in - i < TILE_MAX ? in - i : TILE_MAX;
 		for (size_t k = 0; k < count; k++)
 			offset[k] = mmq_dense_offset(shape, i + k);
 		switch (count) {
@@ -131,23 +140,32 @@ gradient_narrow(const struct mmq_dense *shape, float *g, const struct mmq_dense_
 		}
 	}
 }
+
+static void
+gradient_avx2(const struct mmq_dense *shape, float *g, const struct mmq_dense_rows *rows, size_t width, bool add)
+{
+	struct mmq_dense_rows at = *rows;
+	for (size_t p = 0; p < width; p += PANEL, at.d += PANEL, g += shape->segments * shape->segment * PANEL) {
+		if (width - p > 8)
+			gradient_wide(shape, g, &at, width - p < PANEL ? width - p : PANEL, add);
+		else
+			gradient_narrow(shape, g, &at, width - p, add);
+	}
+}
 #endif
 
 void
-mmq_dense_gradient(const struct mmq_dense *shape, float *g, const struct mmq_dense_rows *rows, size_t width, size_t from, size_t to, bool add)
+mmq_dense_gradient(const struct mmq_dense *shape, float *g, const struct mmq_dense_rows *rows, size_t width, bool add)
 {
 #if defined(__x86_64__)
 	if (mmq_cpu_has_avx512()) {
-		mmq_dense_gradient_avx512(shape, g, rows, width, from, to, add);
+		mmq_dense_gradient_avx512(shape, g, rows, width, add);
 		return;
 	}
 	if (mmq_cpu_has_avx2()) {
-		if (width > 8)
-			gradient_wide(shape, g, rows, width, from, to, add);
-		else
-			gradient_narrow(shape, g, rows, width, from, to, add);
+		gradient_avx2(shape, g, rows, width, add);
 		return;
 	}
 #endif
-	mmq_dense_gradient_portable(shape, g, rows, width, from, to, add);
+	mmq_dense_gradient_portable(shape, g, rows, width, add);
 }

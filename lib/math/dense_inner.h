@@ -14,8 +14,7 @@ mmq_dense_offset(const struct mmq_dense *shape, size_t i)
 #if defined(__x86_64__)
 void mmq_dense_forward_avx512(const struct mmq_dense *shape, float *y, size_t y_stride, const float *x, size_t x_stride, size_t rows,
     const float *packed, const float *bias);
-void mmq_dense_gradient_avx512(const struct mmq_dense *shape, float *g, const struct mmq_dense_rows *rows, size_t width, size_t from, size_t to,
-    bool add);
+void mmq_dense_gradient_avx512(const struct mmq_dense *shape, float *g, const struct mmq_dense_rows *rows, size_t width, bool add);
 #endif
 
 #endif

@@ -1,6 +1,7 @@
 /* test_dense.c: packed layers against a plain double sum, and equal bits for any number of rows and either path. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <math.h>
@@ -59,9 +60,51 @@ test_all_shapes_agree(void **unused)
 			check_shape(sizes[i], sizes[j]);
 }
 
+/* g = x^T d over runs of rows, added or not, against a double sum; the portable path has the same bits. in: segments of 3 neighbours or all together. */
+static void
+check_gradient(size_t in, size_t out, bool is_cut)
+{
+	struct mmq_rng rng = mmq_rng_stream(6, in, out);
+	const struct mmq_dense shape = { .segments = is_cut ? in / 3 : 1, .segment = is_cut ? 3 : in, .segment_stride = 5, .out = out };
+	const size_t runs = 3, run_rows = 7, x_stride = 2 * WIDE, count = mmq_dense_packed_count(in, out);
+	float *x = mmq_array(runs * run_rows * x_stride, sizeof(*x)), *d = mmq_array(runs * run_rows * out, sizeof(*d));
+	float *g = mmq_aligned(count * sizeof(*g)), *portable = mmq_aligned(count * sizeof(*g));
+	for (size_t i = 0; i < runs * run_rows * x_stride; i++)
+		x[i] = (float)mmq_rng_normal(&rng);
+	for (size_t i = 0; i < runs * run_rows * out; i++)
+		d[i] = (float)mmq_rng_normal(&rng);
+	const struct mmq_dense_rows rows = { .x = x, .d = d, .runs = runs, .run_rows = run_rows, .x_stride = x_stride, .x_run_stride = run_rows * x_stride,
+		.d_stride = out, .d_run_stride = run_rows * out };
+	for (int times = 1; times <= 2; times++) {
+		mmq_dense_gradient(&shape, g, &rows, out, times == 2);
+		mmq_dense_gradient_portable(&shape, portable, &rows, out, times == 2);
+		assert_memory_equal(g, portable, count * sizeof(*g));
+		for (size_t i = 0; i < in; i++)
+			for (size_t j = 0; j < out; j++) {
+				double sum = 0.0, got = (double)g[j / 16 * 16 * in + i * 16 + j % 16];
+				for (size_t r = 0; r < runs * run_rows; r++)
+					sum += (double)x[r * x_stride + (is_cut ? i / 3 * 5 + i % 3 : i)] * (double)d[r * out + j];
+				assert_true(fabs(got - times * sum) <= 1e-4 * (1.0 + fabs(times * sum)));
+			}
+	}
+	free(x), free(d), free(g), free(portable);
+}
+
+static void
+test_gradients_agree(void **unused)
+{
+	(void)unused;
+	const size_t sizes[] = { 3, 9, 12, 24, 27, 36, 48, 63, 129 };
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
+		for (size_t j = 0; j < sizeof(sizes) / sizeof(sizes[0]); j++) {
+			check_gradient(sizes[i], sizes[j], false);
+			check_gradient(sizes[i], sizes[j], true);
+		}
+}
+
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_all_shapes_agree) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_all_shapes_agree), cmocka_unit_test(test_gradients_agree) };
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -107,8 +107,9 @@ mmq_mlp_dense_backward(const struct mmq_mlp_net *net, const struct mmq_mlp_layer
 
 void
 mmq_mlp_dense_gradient(const struct mmq_mlp_layer *layer, const float *x, size_t x_stride, const float *d, size_t rows, float *gradient, size_t from,
-    size_t to, size_t row_from, size_t row_to, bool add, const struct mmq_mlp_pass *pass)
+    size_t to, bool add, const struct mmq_mlp_pass *pass)
 {
+	size_t width = (to < layer->cols ? to : layer->cols) - from;
 	bool is_dense = layer->kind == MMQ_MLP_DENSE;
 	struct image image = is_dense ? (struct image){ 0 } : input_image(layer);
 	struct mmq_dense shape = is_dense ? mmq_dense_plain(layer->rows, layer->cols) : window(layer, &image, layer->cols);
@@ -119,18 +120,11 @@ mmq_mlp_dense_gradient(const struct mmq_mlp_layer *layer, const float *x, size_t
 				.d = d + r * layer->out_count, .runs = layer->out[0], .run_rows = layer->out[1], .x_stride = layer->stride[1] * image.channels,
 				.x_run_stride = layer->stride[0] * shape.segment_stride, .d_stride = layer->cols,
 				.d_run_stride = layer->out[1] * layer->cols };
-		for (size_t p = from; p < to; p += PANEL) {
-			struct mmq_dense_rows panel = at;
-			panel.d += p;
-			mmq_dense_gradient(&shape, gradient + p * layer->rows + row_from * PANEL, &panel, layer->cols - p < PANEL ? layer->cols - p : PANEL,
-			    row_from, row_to, add);
-		}
+		at.d += from;
+		mmq_dense_gradient(&shape, gradient + from * layer->rows, &at, width, add);
 	}
-	if (row_from > 0)
-		return;
 	/* The biases' gradient: a sum over rows and pixels. */
 	float *sums = gradient + layer->b_at - layer->w_at;
-	size_t width = to < layer->cols ? to - from : layer->cols - from;
 	for (size_t i = 0; i < rows * (layer->out_count / layer->cols); i++)
 		mmq_mlp_add_scaled(sums + from, d + i * layer->cols + from, 1.0f, width);
 }

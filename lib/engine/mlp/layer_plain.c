@@ -6,48 +6,107 @@
 #include <string.h>
 
 #include "engine/mlp/net.h"
+#include "math/cpu.h"
 #include "math/rng.h"
 
 static const double epsilon = 1e-5, moved_share = 0.1;
 
-/* Windows of a pool: y (out) of one row; with d: dx += d at the first largest value, or spread evenly. */
+/* Eight channels at a time: the compiler makes of it what the processor has, and every operation rounds by itself: the same bits on every path. */
+typedef float eight __attribute__((vector_size(32), aligned(4), may_alias));
+typedef int32_t mask __attribute__((vector_size(32)));
+enum { LANES = 8 };
+#define INLINE static inline __attribute__((always_inline))
+
+/* One window over channels [c, c + LANES): y, or with d: dx += d at the first largest value, or spread evenly. */
+INLINE void
+window_eight(const struct mmq_mlp_layer *layer, const float *x, float *y, const float *d, float *dx)
+{
+	size_t row = layer->in[1] * layer->in[2], height = layer->kernel[0], width = layer->kernel[1];
+	float share = 1.0f / (float)(height * width);
+	bool is_max = layer->kind == MMQ_MLP_MAX_POOL;
+	eight out = is_max ? *(const eight *)x : (eight){ 0 };
+	mask left = d != NULL ? (mask)*(const eight *)d : (mask){ 0 };
+	for (size_t a = 0; a < height; a++)
+		for (size_t b = 0; b < width; b++) {
+			size_t at = a * row + b * layer->in[2];
+			if (d == NULL && is_max) {
+				eight value = *(const eight *)(x + at);
+				mask larger = value > out;
+				out = (eight)((larger & (mask)value) | (~larger & (mask)out));
+			} else if (d == NULL) {
+				out += share * *(const eight *)(x + at);
+			} else if (is_max) {
+				mask hit = *(const eight *)(x + at) == *(const eight *)y;
+				*(eight *)(dx + at) += (eight)(hit & left);
+				left &= ~hit;
+			} else {
+				*(eight *)(dx + at) += share * *(const eight *)d;
+			}
+		}
+	if (d == NULL)
+		*(eight *)y = out;
+}
+
+/* The same of one channel. */
+INLINE void
+window_one(const struct mmq_mlp_layer *layer, const float *x, float *y, const float *d, float *dx)
+{
+	size_t row = layer->in[1] * layer->in[2], height = layer->kernel[0], width = layer->kernel[1];
+	float share = 1.0f / (float)(height * width), left = d != NULL ? *d : 0.0f;
+	bool is_max = layer->kind == MMQ_MLP_MAX_POOL;
+	float out = is_max ? *x : 0.0f;
+	for (size_t a = 0; a < height; a++)
+		for (size_t b = 0; b < width; b++) {
+			size_t at = a * row + b * layer->in[2];
+			if (d == NULL) {
+				out = !is_max ? out + share * x[at] : x[at] > out ? x[at] : out;
+			} else if (!is_max) {
+				dx[at] += share * *d;
+			} else if (x[at] == *y) {
+				dx[at] += left;
+				left = 0.0f;
+			}
+		}
+	if (d == NULL)
+		*y = out;
+}
+
+/* All windows of one row of values. */
+INLINE void
+pool_any(const struct mmq_mlp_layer *layer, const float *x, float *y, const float *d, float *dx)
+{
+	size_t channels = layer->in[2];
+	for (size_t i = 0; i < layer->out[0]; i++)
+		for (size_t j = 0; j < layer->out[1]; j++) {
+			size_t corner = (i * layer->stride[0] * layer->in[1] + j * layer->stride[1]) * channels, at = (i * layer->out[1] + j) * channels, c = 0;
+			for (; c + LANES <= channels; c += LANES)
+				window_eight(layer, x + corner + c, y + at + c, d != NULL ? d + at + c : NULL, dx != NULL ? dx + corner + c : NULL);
+			for (; c < channels; c++)
+				window_one(layer, x + corner + c, y + at + c, d != NULL ? d + at + c : NULL, dx != NULL ? dx + corner + c : NULL);
+		}
+}
+
+#if defined(__x86_64__)
+__attribute__((target("avx2"))) static void
+pool_avx2(const struct mmq_mlp_layer *layer, const float *x, float *y, const float *d, float *dx)
+{
+	if (d == NULL)
+		pool_any(layer, x, y, NULL, NULL);
+	else
+		pool_any(layer, x, y, d, dx);
+}
+#endif
+
 static void
 pool_row(const struct mmq_mlp_layer *layer, const float *x, float *y, const float *d, float *dx)
 {
-	size_t channels = layer->in[2], width = layer->in[1];
-	bool is_max = layer->kind == MMQ_MLP_MAX_POOL;
-	float share = 1.0f / (float)(layer->kernel[0] * layer->kernel[1]);
-	for (size_t i = 0; i < layer->out[0]; i++) {
-		for (size_t j = 0; j < layer->out[1]; j++) {
-			size_t corner = (i * layer->stride[0] * width + j * layer->stride[1]) * channels, at = (i * layer->out[1] + j) * channels;
-			for (size_t c = 0; c < channels && d != NULL; c++) {
-				float value = d[at + c];
-				for (size_t a = 0; a < layer->kernel[0]; a++)
-					for (size_t b = 0; b < layer->kernel[1]; b++) {
-						size_t from = corner + (a * width + b) * channels + c;
-						if (!is_max) {
-							dx[from] += share * value;
-						} else if (x[from] == y[at + c]) {
-							dx[from] += value;
-							value = 0.0f;
-						}
-					}
-			}
-			if (d != NULL)
-				continue;
-			float *out = y + at;
-			for (size_t c = 0; c < channels; c++)
-				out[c] = is_max ? x[corner + c] : 0.0f;
-			for (size_t a = 0; a < layer->kernel[0]; a++)
-				for (size_t b = 0; b < layer->kernel[1]; b++) {
-					const float *from = x + corner + (a * width + b) * channels;
-					for (size_t c = 0; c < channels && is_max; c++)
-						out[c] = from[c] > out[c] ? from[c] : out[c];
-					for (size_t c = 0; c < channels && !is_max; c++)
-						out[c] += share * from[c];
-				}
-		}
+#if defined(__x86_64__)
+	if (mmq_cpu_has_avx2()) {
+		pool_avx2(layer, x, y, d, dx);
+		return;
 	}
+#endif
+	pool_any(layer, x, y, d, dx);
 }
 
 /* Kept or dropped, by counter: the same in the forward and the backward pass, whichever thread does it. */

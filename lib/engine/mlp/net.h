@@ -89,10 +89,9 @@ void mmq_mlp_dense_forward(const struct mmq_mlp_net *net, const struct mmq_mlp_l
     const struct mmq_mlp_pass *pass);
 void mmq_mlp_dense_backward(const struct mmq_mlp_net *net, const struct mmq_mlp_layer *layer, const float *d, size_t rows, float *dx,
     const struct mmq_mlp_pass *pass);
-/* gradient (packed rows then biases, as from w_at) = or += this tile's. Columns [from, to) of panels and inputs [row_from, row_to). Biases' sums are
- * always added. */
+/* gradient (packed rows then biases, as from w_at) = or += this tile's. Columns [from, to) of panels. Biases' sums are always added. */
 void mmq_mlp_dense_gradient(const struct mmq_mlp_layer *layer, const float *x, size_t x_stride, const float *d, size_t rows, float *gradient, size_t from,
-    size_t to, size_t row_from, size_t row_to, bool add, const struct mmq_mlp_pass *pass);
+    size_t to, bool add, const struct mmq_mlp_pass *pass);
 /* Remake columns [from, to) of back from params. */
 void mmq_mlp_refresh(const struct mmq_mlp_net *net, const struct mmq_mlp_layer *layer, size_t from, size_t to);
 void mmq_mlp_refresh_all(const struct mmq_mlp_net *net);

@@ -92,7 +92,7 @@ back_tile(struct mmq_mlp_room *room, struct work *work, float *const *act, float
 		mmq_mlp_derive(delta[k + 1], act[k + 1], work->z[k + 1], count * (layer->out_count / channels), channels, layer->activation);
 		if (layer->kind == MMQ_MLP_DENSE || layer->kind == MMQ_MLP_CONV) {
 			if (layer->kind == MMQ_MLP_CONV)
-				mmq_mlp_dense_gradient(layer, act[k], layer->in_count, delta[k + 1], count, partial, 0, layer->cols, 0, layer->rows, true, &here);
+				mmq_mlp_dense_gradient(layer, act[k], layer->in_count, delta[k + 1], count, partial, 0, layer->cols, true, &here);
 			if (dx != NULL)
 				mmq_mlp_dense_backward(net, layer, delta[k + 1], count, dx, &here);
 			continue;
@@ -157,7 +157,7 @@ step_piece(struct mmq_mlp_room *room, const struct piece *piece)
 	room->step_with(room->arg, layer->w_at + piece->from * layer->rows, columns * layer->rows, is_weight);
 	if (mmq_mlp_biases(layer) > 0)
 		room->step_with(room->arg, layer->b_at + piece->from, columns, false);
-	if (is_weight)
+	if (is_weight && piece->layer > 0)           /* nobody asks for the gradient by the inputs */
 		mmq_mlp_refresh(room->net, layer, piece->from, piece->to);
 }
 
@@ -176,8 +176,8 @@ run_piece(void *arg, size_t index, unsigned thread)
 	if (!room->add)
 		memset(gradient + count + piece->from, 0, biases * sizeof(float));
 	if (is_dense_layer(room->net, k) && !(room->is_sparse && k == 0)) {
-		mmq_mlp_dense_gradient(layer, room->kept_act[k], layer->in_count, room->kept_delta[k + 1], room->count, gradient, piece->from, piece->to, 0,
-		    layer->rows, room->add, NULL);
+		mmq_mlp_dense_gradient(layer, room->kept_act[k], layer->in_count, room->kept_delta[k + 1], room->count, gradient, piece->from, piece->to,
+		    room->add, NULL);
 	} else {
 		if (!room->add)
 			memset(gradient + piece->from * layer->rows, 0, columns * layer->rows * sizeof(float));
