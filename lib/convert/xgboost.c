@@ -133,6 +133,13 @@ find_sets(struct tree *tree, struct mmq_err *err)
 	return 0;
 }
 
+static void
+tell_place(struct mmq_err *err, uint32_t tree, size_t node)
+{
+	struct mmq_err what = *err;
+	mmq_err_set(err, what.code, "%s (tree %u, node %zu)", what.message, tree, node);
+}
+
 static int
 add_tree(struct mmq_import *import, const json_t *value, double scale, struct mmq_err *err)
 {
@@ -153,7 +160,8 @@ add_tree(struct mmq_import *import, const json_t *value, double scale, struct mm
 	tree.set_of = mmq_array(tree.count + 1, sizeof(*tree.set_of));
 	int result = find_sets(&tree, err);
 	for (size_t k = 0; k < tree.count && result == 0; k++)
-		result = read_node(&tree, k, &nodes[k], &words[k], err);
+		if ((result = read_node(&tree, k, &nodes[k], &words[k], err)) == -1)
+			tell_place(err, import->trees, k);
 	if (result == 0)
 		result = mmq_import_tree(import, nodes, tree.count, scale, err);
 	for (size_t k = 0; k < tree.count; k++)

@@ -228,6 +228,9 @@ test_damaged_files_are_refused(void **state)
 	damage(mmq_lightgbm_read, "adult_binary_catcodes.txt", SIZE_MAX);
 	damage(mmq_xgboost_read, "breast_logistic.json", SIZE_MAX);
 	damage(mmq_xgboost_read, "breast_logistic.ubj", SIZE_MAX);
+	damage(mmq_lightgbm_read, "tree_lgb_dart.txt", SIZE_MAX);
+	damage(mmq_xgboost_read, "tree_xgb_categories.json", SIZE_MAX);
+	damage(mmq_xgboost_read, "tree_xgb_categories.ubj", SIZE_MAX);
 }
 
 static void
@@ -273,6 +276,53 @@ test_hostile_files_are_refused_with_their_place(void **state)
 	check_refused(mmq_xgboost_read, linear, sizeof(linear) - 1, "gblinear");
 }
 
+#define XGBOOST_TREE(children, more) "{\"learner\":{\"gradient_booster\":{\"name\":\"gbtree\",\"model\":{\"tree_info\":[0],\"trees\":[{" children \
+	",\"split_indices\":[0,0,0],\"split_conditions\":[1,2,3],\"default_left\":[0,0,0]" more "}]}}," XGBOOST_REST
+#define XGBOOST_REST "\"objective\":{\"name\":\"reg:squarederror\"},\"learner_model_param\":{\"base_score\":\"0.5\",\"num_class\":\"0\"," \
+	"\"num_feature\":\"1\"}}}"
+
+static void
+test_hostile_xgboost_trees_are_refused_with_their_place(void **state)
+{
+	static const struct { const char *text, *says; } files[] = {
+		{ XGBOOST_TREE("\"left_children\":[1,0,-1],\"right_children\":[2,2,-1]", ""), "tree 0, node 1: a child is reached twice" },
+		{ XGBOOST_TREE("\"left_children\":[1,-1,-1],\"right_children\":[1,-1,-1]", ""), "tree 0, node 0: a child is reached twice" },
+		{ XGBOOST_TREE("\"left_children\":[1,-1,-1],\"right_children\":[7,-1,-1]", ""), "(tree 0, node 0)" },
+		{ XGBOOST_TREE("\"left_children\":[1,-1,-1],\"right_children\":[-1,-1,-1]", ""), "one child (tree 0, node 0)" },
+		{ XGBOOST_TREE("\"left_children\":[1,-1,-1,-1,-1],\"right_children\":[2,-1,-1]", ""), "(tree 0, node 3)" },
+		{ XGBOOST_TREE("\"left_children\":[1,-1,-1],\"right_children\":[2,-1,-1]", ",\"split_type\":[1,0,0]"), "without categories (tree 0, node 0)" },
+		{ XGBOOST_TREE("\"left_children\":[1,-1,-1],\"right_children\":[2,-1,-1]", ",\"split_type\":[1,0,0],\"categories_nodes\":[0],"
+		    "\"categories_segments\":[5],\"categories_sizes\":[1000000000000],\"categories\":[1]"), "(tree 0, node 0)" },
+		{ XGBOOST_TREE("\"left_children\":[1,-1,-1],\"right_children\":[2,-1,-1]", ",\"tree_param\":{\"size_leaf_vector\":\"3\"}"), "vectors" },
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+		check_refused(mmq_xgboost_read, files[i].text, strlen(files[i].text), files[i].says);
+	/* The same tree without fault is taken. */
+	struct mmq_import import;
+	struct mmq_err err;
+	static const char good[] = XGBOOST_TREE("\"left_children\":[1,-1,-1],\"right_children\":[2,-1,-1]", "");
+	assert_int_equal(mmq_xgboost_read(&import, good, sizeof(good) - 1, &err), 0);
+	mmq_import_fini(&import);
+}
+
+/* Values of categories in the file: offsets beyond the bytes, values that are no bytes, another number of features. */
+static void
+test_hostile_category_values_are_refused(void **state)
+{
+	static const struct { const char *cats, *says; } files[] = {
+		{ "[{\"offsets\":[0,9],\"values\":[65]}]", "offsets" }, { "[{\"offsets\":[0,-1],\"values\":[65]}]", "offsets" },
+		{ "[{\"offsets\":[0,1],\"values\":[900]}]", "bytes" }, { "[{\"values\":[\"a\"]}]", "number" },
+		{ "[{\"offsets\":[0,1]}]", "absent" }, { "[{\"values\":[1]},{\"values\":[1]}]", "features" } };
+	(void)state;
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		char text[512];
+		snprintf(text, sizeof(text), "{\"learner\":{\"gradient_booster\":{\"name\":\"gbtree\",\"model\":{\"trees\":[],\"cats\":{\"enc\":%s}}}," XGBOOST_REST,
+		    files[i].cats);
+		check_refused(mmq_xgboost_read, text, strlen(text), files[i].says);
+	}
+}
+
 int
 main(void)
 {
@@ -281,6 +331,8 @@ main(void)
 		cmocka_unit_test(test_xgboost_models_answer_as_they_did),
 		cmocka_unit_test(test_damaged_files_are_refused),
 		cmocka_unit_test(test_hostile_files_are_refused_with_their_place),
+		cmocka_unit_test(test_hostile_xgboost_trees_are_refused_with_their_place),
+		cmocka_unit_test(test_hostile_category_values_are_refused),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -81,9 +81,11 @@ check_model(const struct tree_made_how *how)
 			x.col = col;
 		}
 		for (size_t i = 0; i < count; i++) {
-			walk->rows_way = ways[i];
-			walk->group_min = 1;       /* the last rows as a group that is not full */
-			check_answer(&made, &x, score, leaf, ways[i]->name);
+			if (ways[i]->rows != NULL) {
+				walk->rows_way = ways[i];
+				walk->group_min = 1;       /* the last rows as a group that is not full */
+				check_answer(&made, &x, score, leaf, ways[i]->name);
+			}
 			if (ways[i]->row == NULL)
 				continue;
 			walk->row_way = ways[i];

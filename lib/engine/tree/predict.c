@@ -24,7 +24,7 @@ mmq_tree_scratch_bytes(const struct mmq_tree_model *model, size_t rows_max, unsi
 {
 	const struct mmq_tree_walk *walk = model->walk;
 	size_t row_bytes = walk->slots.count * sizeof(float) + model->outputs * sizeof(double);
-	size_t bytes = block_rows(model, rows_max) * row_bytes + (walk->slots.count + LANES) * sizeof(float) +
+	size_t bytes = block_rows(model, rows_max) * row_bytes + (walk->slots.count + LANES + model->trees + mmq_walk_words(walk)) * sizeof(float) +
 	    (walk->any_plain ? model->cols * sizeof(double) : 0);
 	size_t explain_bytes = (wanted & MMQ_OUT_CONTRIBUTION) != 0 && walk->shap != NULL ? mmq_tree_shap_scratch_bytes(model, rows_max) : 0;
 	return bytes > explain_bytes ? bytes : explain_bytes;
@@ -38,6 +38,7 @@ struct run {
 	float *rows;    /* (block / 16, slots, 16) */
 	float *single;  /* (slots) */
 	double *sums;   /* (block / 16, outputs, 16) */
+	uint32_t *at, *work; /* (trees) and words of masks, for single rows */
 	double *plain;  /* (cols): for trees that only exact.c can walk */
 	size_t first;   /* row of x that the block begins with */
 	bool wants_sums, wants_leaf;
@@ -102,16 +103,20 @@ walk_single(const struct run *run, size_t r)
 {
 	const struct mmq_tree_model *model = run->model;
 	const struct mmq_tree_walk *walk = model->walk;
-	uint32_t at[MMQ_WALK_TREES];
+	const struct mmq_leaf_table *table = walk->row_way->gives_bits ? &walk->by_bit : &walk->by_node;
 	mmq_tree_slots_fill(&walk->slots, model, run->x, run->first + r, run->single, 1);
-	for (uint32_t tree = 0; tree < model->trees; tree += MMQ_WALK_TREES) {
-		uint32_t count = model->trees - tree < MMQ_WALK_TREES ? model->trees - tree : MMQ_WALK_TREES;
-		walk->row_way->row(walk, run->space, tree, count, run->single, at);
-		for (uint32_t t = 0; t < count; t++) {
-			if (walk->is_plain[tree + t])
-				at[t] = walk_plain(run, run->first + r, tree + t);
-			take_leaves(run, &walk->by_node, r / LANES, 1, r % LANES, tree + t, &at[t]);
-		}
+	walk->row_way->row(walk, run->space, run->single, run->work, run->at);
+	if (model->outputs == 1 && model->width == 1 && run->wants_sums && !run->wants_leaf && !walk->any_plain) {
+		double sum = run->sums[r / LANES * LANES + r % LANES];
+		for (uint32_t tree = 0; tree < model->trees; tree++)
+			sum += table->value[table->start[tree] + run->at[tree]];
+		run->sums[r / LANES * LANES + r % LANES] = sum;
+		return;
+	}
+	for (uint32_t tree = 0; tree < model->trees; tree++) {
+		if (walk->is_plain[tree])
+			run->at[tree] = walk_plain(run, run->first + r, tree);
+		take_leaves(run, table, r / LANES, 1, r % LANES, tree, &run->at[tree]);
 	}
 }
 
@@ -195,6 +200,8 @@ mmq_tree_predict(const struct mmq_tree_model *model, const struct mmq_batch *x, 
 	run.sums = (double *)(run.rows + block * walk->slots.count);
 	run.plain = run.sums + block * model->outputs;
 	run.single = (float *)(run.plain + (walk->any_plain ? model->cols : 0));
+	run.at = (uint32_t *)(run.single + walk->slots.count);
+	run.work = run.at + model->trees;
 	run.wants_sums = (out->wanted & (MMQ_OUT_SCORE | MMQ_OUT_PROBABILITY)) != 0;
 	run.wants_leaf = (out->wanted & MMQ_OUT_LEAF) != 0;
 	if (!run.wants_sums && !run.wants_leaf)

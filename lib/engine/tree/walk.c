@@ -119,6 +119,9 @@ mmq_tree_walk_new(const struct mmq_tree_model *model)
 	if (walk->slots.ladder != NULL)
 		pack_nodes(walk, model, MMQ_SPACE_RANKS);
 	mmq_walk_build_masks(walk, model);
+	for (int space = 0; space < MMQ_SPACES; space++)
+		if (walk->nodes[space] != NULL)
+			mmq_walk_build_table(walk, (enum mmq_walk_space)space);
 	mmq_walk_choose(walk);
 	/* With a link nothing adds up to the score. */
 	walk->shap = has_covers(model) && !model->log_link ? mmq_tree_shap_new(model) : NULL;
@@ -142,6 +145,7 @@ mmq_tree_walk_destroy(struct mmq_tree_walk **walk_p)
 	for (int space = 0; space < MMQ_SPACES; space++) {
 		free(walk->nodes[space]);
 		free(walk->entries[space]);
+		mmq_walk_table_destroy(&walk->tables[space]);
 	}
 	mmq_tree_shap_destroy(&walk->shap);
 	mmq_tree_slots_fini(&walk->slots);

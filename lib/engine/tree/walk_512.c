@@ -71,18 +71,21 @@ lanes_of_trees(const struct mmq_tree_walk *walk, uint32_t tree, uint32_t count)
 }
 
 AVX512 static void
-gathered_row(const struct mmq_tree_walk *walk, enum mmq_walk_space space, uint32_t tree, uint32_t count, const float *row, uint32_t *at_out)
+gathered_row(const struct mmq_tree_walk *walk, enum mmq_walk_space space, const float *row, uint32_t *work, uint32_t *at_out)
 {
-	uint32_t head = 0, depth = 0;
-	for (uint32_t t = tree; t < tree + count; t++) {
-		head = walk->head[t] > head ? walk->head[t] : head;
-		depth = walk->depth[t] > depth ? walk->depth[t] : depth;
+	(void)work;
+	for (uint32_t tree = 0; tree < walk->trees; tree += 32) {
+		uint32_t head = 0, depth = 0, count = walk->trees - tree < 32 ? walk->trees - tree : 32;
+		for (uint32_t t = tree; t < tree + count; t++) {
+			head = walk->head[t] > head ? walk->head[t] : head;
+			depth = walk->depth[t] > depth ? walk->depth[t] : depth;
+		}
+		struct lanes512 a = lanes_of_trees(walk, tree, count), b = lanes_of_trees(walk, tree + 16, count > 16 ? count - 16 : 0);
+		walk512(walk, space, &a, &b, row, 0, head, depth);
+		_mm512_mask_storeu_epi32(at_out + tree, (__mmask16)(count >= 16 ? 0xffff : (1u << count) - 1), a.at);
+		if (count > 16)
+			_mm512_mask_storeu_epi32(at_out + tree + 16, (__mmask16)(count >= 32 ? 0xffff : (1u << (count - 16)) - 1), b.at);
 	}
-	struct lanes512 a = lanes_of_trees(walk, tree, count), b = lanes_of_trees(walk, tree + 16, count > 16 ? count - 16 : 0);
-	walk512(walk, space, &a, &b, row, 0, head, depth);
-	_mm512_mask_storeu_epi32(at_out, (__mmask16)(count >= 16 ? 0xffff : (1u << count) - 1), a.at);
-	if (count > 16)
-		_mm512_mask_storeu_epi32(at_out + 16, (__mmask16)(count >= 32 ? 0xffff : (1u << (count - 16)) - 1), b.at);
 }
 #endif
 

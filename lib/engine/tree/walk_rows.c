@@ -46,14 +46,15 @@ interleaved_rows(const struct mmq_tree_walk *walk, enum mmq_walk_space space, ui
 }
 
 static void
-interleaved_row(const struct mmq_tree_walk *walk, enum mmq_walk_space space, uint32_t tree, uint32_t count, const float *row, uint32_t *at_out)
+interleaved_row(const struct mmq_tree_walk *walk, enum mmq_walk_space space, const float *row, uint32_t *work, uint32_t *at_out)
 {
-	for (uint32_t from = 0; from < count; from += LANES) {
+	(void)work;
+	for (uint32_t from = 0; from < walk->trees; from += LANES) {
 		struct lanes lanes;
 		uint32_t depth = 0, head = 0;
 		for (uint32_t j = 0; j < LANES; j++) {
-			bool works = from + j < count;
-			uint32_t t = tree + from + j;
+			bool works = from + j < walk->trees;
+			uint32_t t = from + j;
 			lanes.nodes[j] = walk->nodes[space] + (works ? walk->tree_start[t] : walk->nodes_count);
 			lanes.row[j] = row;
 			lanes.at[j] = 0;
@@ -61,7 +62,7 @@ interleaved_row(const struct mmq_tree_walk *walk, enum mmq_walk_space space, uin
 			head = works && walk->head[t] > head ? walk->head[t] : head;
 		}
 		walk_lanes(&lanes, walk->shift, 0, head, depth);
-		for (uint32_t j = 0; j < LANES && from + j < count; j++)
+		for (uint32_t j = 0; j < LANES && from + j < walk->trees; j++)
 			at_out[from + j] = lanes.at[j];
 	}
 }

@@ -1,7 +1,7 @@
-/* bench_walk.c: prediction times of the tree engine on a model that LightGBM wrote; one thread.
+/* bench_tree_predict.c: prediction times of the tree engine on a model that LightGBM wrote; one thread.
  *
- *   bench_walk                               a model trained here on made-up rows: 100 trees of 31 leaves, 28 columns
- *   bench_walk MODEL DATA SCORES [explain]   DATA: int32 {rows, columns}, float32 rows; SCORES gets float64 scores, and with `explain`
+ *   bench_tree_predict                               a model trained here on made-up rows: 100 trees of 31 leaves, 28 columns
+ *   bench_tree_predict MODEL DATA SCORES [explain]   DATA: int32 {rows, columns}, float32 rows; SCORES gets float64 scores, and with `explain`
  *                                            after them contributions (rows, columns + 1), the base last, as LightGBM's pred_contrib
  *
  * Rows come one after the other, never the same twice in a row: a processor learns the branches of a repeated row by heart. */
@@ -24,7 +24,7 @@ enum { REPEATS = 5, MADE_ROWS = 20000, MADE_COLS = 28 };
 static int
 fail(const char *what)
 {
-	fprintf(stderr, "bench_walk: %s\n", what);
+	fprintf(stderr, "bench_tree_predict: %s\n", what);
 	return 1;
 }
 
@@ -177,5 +177,5 @@ run_made(void)
 int
 main(int argc, char **argv)
 {
-	return argc == 1 ? run_made() : argc >= 4 ? run_file(argc, argv) : fail("usage: bench_walk [MODEL DATA SCORES [explain]]");
+	return argc == 1 ? run_made() : argc >= 4 ? run_file(argc, argv) : fail("usage: bench_tree_predict [MODEL DATA SCORES [explain]]");
 }
