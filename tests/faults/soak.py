@@ -100,12 +100,24 @@ class Soak:
                 f"slope after the first third {self.slope_kb_per_s():.2f} kB/s")
 
 
-def soak(home, context, seconds):
+def fill(client, count):
+    """Durable requests until the journal is larger than what SQLite keeps of it in memory: what grows from then on is ours."""
+    sent = answered = 0
+    while answered < count:
+        while sent < count and sent - answered < 500:
+            client.send("predict", model="iris", rows=[ROW], durable=True)
+            sent += 1
+        assert client.receive(30)["ok"]
+        answered += 1
+
+
+def soak(home, context, seconds, filling=40000):
     service = Service(home, context)
     try:
         service.start(trainers=1, predictors=2)
         for _ in range(2):
             service.trained("iris")
+        fill(service.client, filling)
         run = Soak(service, seconds)
         run.run()
         return run
