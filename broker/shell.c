@@ -419,6 +419,7 @@ turn(struct shell *shell, struct pollfd *wakes)
 		mmq_shell_metrics_give(shell);
 	if (shell->has_keys && shell->now_us >= shell->keys_us)
 		keys_check(shell);
+	mmq_shell_memory(shell);
 	times_read(shell);
 	mmq_shell_event(shell, &tick);
 	journal_write(shell);

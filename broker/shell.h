@@ -72,7 +72,7 @@ struct shell {
 	size_t batch_count;
 	struct mmq_core *core;
 	uint8_t epoch[MMQ_WORK_EPOCH_BYTES], run[16];
-	int64_t now_us, wall_ms, started_us, keys_us, drain_until_us;
+	int64_t now_us, wall_ms, started_us, keys_us, memory_us, drain_until_us;
 	struct shell_news *news_first, **news_last;
 	struct shell_bodies bodies;
 	struct mmq_buf out;                  /* scratch for what is packed */
@@ -94,6 +94,9 @@ void mmq_shell_news(struct shell *shell, enum mmq_event_kind kind, uint64_t rout
 
 /* shell_sockets.c: bind all, write the endpoints into the home. */
 int mmq_shell_sockets_open(struct shell *shell, struct mmq_err *err);
+
+/* shell_memory.c */
+void mmq_shell_memory(struct shell *shell);
 
 /* shell_wake.c */
 enum { WAKE_SIGNAL, WAKE_JOURNAL, WAKE_WORK, WAKE_REQUEST, WAKE_PUBLISH, WAKE_SINK, WAKE_ZAP, WAKE_HTTP, WAKES };
