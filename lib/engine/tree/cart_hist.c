@@ -23,23 +23,16 @@ sum_of(const struct mmq_scan *scan, double score)
 static void
 search_numeric(const struct mmq_scan *scan, const struct mmq_tree_column *column, uint32_t c, const int64_t *bin, struct mmq_cart_split *best)
 {
-	int64_t missing = column->has_missing ? bin[column->bins] : 0, less = 0, sums[MMQ_TREE_BINS_MAX];
-	uint8_t place[MMQ_TREE_BINS_MAX];
-	uint32_t n = 0, at = 0;
+	int64_t missing = column->has_missing ? bin[column->bins] : 0, sums[MMQ_TREE_BINS_MAX + 8];
+	uint32_t n = mmq_scan_prefix(bin, column->bins, sums), at = 0;
 	double top = best->found ? sum_of(scan, best->score) : -1;
-	for (uint32_t b = 0; b < column->bins; b++) {
-		less += bin[b];
-		sums[n] = less;
-		place[n] = (uint8_t)b;
-		n += bin[b] != 0;
-	}
 	for (int with_less = 0; with_less < (missing != 0 ? 2 : 1); with_less++) {
 		if (!mmq_scan_best(scan, sums, n, with_less ? missing : 0, &top, &at))
 			continue;
 		bool less_second = missing != 0 ? with_less : 2 * mmq_packed_h(sums[at]) >= mmq_packed_h(scan->total);
 		*best = (struct mmq_cart_split){ .found = true, .score = score_of(scan, top), .column = c,
 			.kind = less_second ? MMQ_NODE_LESS_SECOND : MMQ_NODE_LESS_FIRST,
-			.bin = (uint16_t)(at + 1 < n ? (place[at] + place[at + 1] - 1u) / 2 : column->bins - 1) };
+			.bin = (uint16_t)(at + 1 < n ? (mmq_scan_place(bin, at) + mmq_scan_place(bin, at + 1) - 1) / 2 : column->bins - 1) };
 	}
 }
 
@@ -71,7 +64,7 @@ mmq_cart_search_hist(struct mmq_cart *cart, const struct mmq_cart_tree *tree, co
 	const struct mmq_tree_bins *bins = tree->data->bins;
 	int64_t amount = cart->total[0] + cart->total[1];
 	struct mmq_scan scan = { .total = (int64_t)((uint64_t)cart->total[1] << 32) + amount, .g_unit = 1, .h_unit = 1, .per_h = 1,
-		.rows_min = tree->data->options->min_data };
+		.side_min = tree->data->options->min_data };
 	struct mmq_rng order = { node_key };
 
 	*best = (struct mmq_cart_split){ 0 };

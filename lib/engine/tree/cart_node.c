@@ -105,8 +105,7 @@ share_hist(struct mmq_cart_tree *tree, struct mmq_cart_node *parent, struct mmq_
 		return;
 	}
 	small->hist = mmq_cart_build_hist(tree, small, pool);
-	for (size_t k = 0; k < tree->hist.size; k++)
-		parent->hist[k] -= small->hist[k];
+	mmq_hist_subtract(parent->hist, small->hist, tree->hist.size);
 	large->hist = parent->hist;
 	parent->hist = NULL;
 }

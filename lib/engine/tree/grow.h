@@ -41,6 +41,8 @@ void mmq_hist_fini(struct mmq_hist *hist);
 void mmq_hist_quantise(struct mmq_hist *hist, const float *g, const float *h, size_t count, uint64_t key);
 /* total: the sum over these rows. */
 void mmq_hist_build(const struct mmq_hist *hist, const uint32_t *index, size_t count, int64_t total, int64_t *out);
+/* from -= part, both (size). */
+void mmq_hist_subtract(int64_t *from, const int64_t *part, size_t size);
 
 /* split.c */
 struct mmq_leaf {
@@ -63,6 +65,7 @@ struct mmq_split_rules {
 	const int8_t *monotone;   /* (columns) or NULL: no constraints */
 	uint64_t key;             /* for extra_trees: where the random cuts come from */
 };
+enum { MMQ_SPLIT_SHARED = 16384 };  /* from so many bins on a search runs on the pool by itself */
 /* The best split of a leaf over the columns that are on; hist as built, total: the leaf's packed sum. */
 void mmq_split_search(const struct mmq_split_rules *rules, const struct mmq_hist *hist, const int64_t *sums, int64_t total,
     const struct mmq_leaf *leaf, struct mmq_split *best);

@@ -222,3 +222,10 @@ mmq_hist_build(const struct mmq_hist *hist, const uint32_t *index, size_t count,
 	if (hist->bins->other != NULL)
 		fill_common(hist, total, out);
 }
+
+__attribute__((optimize("O3"))) void
+mmq_hist_subtract(int64_t *restrict from, const int64_t *restrict part, size_t size)
+{
+	for (size_t k = 0; k < size; k++)
+		from[k] -= part[k];
+}

@@ -1,6 +1,6 @@
 /* scan.c: the best place to cut a list of prefix sums in two, four places at a time.
  *
- * Gain of a side: T(G)^2 / (H + l2), T the soft threshold by l1 (Chen and Guestrin 2016, eq. 7). Both paths do the same operations in
+ * Gain of a side: T(G)^2 / (H + l2), T the soft threshold by l1 (Chen and Guestrin 2016, eq. 7). All paths do the same operations in
  * the same order, so they choose the same place with the same gain; ties go to the first place. */
 #include "engine/tree/scan.h"
 
@@ -35,20 +35,53 @@ mmq_scan_parent(const struct mmq_scan *scan)
 	return scan->is_bounded ? gain_at(scan, g, h, mmq_scan_value(scan, g, h)) : t * t / (h + scan->l2);
 }
 
+void
+mmq_scan_limit(struct mmq_scan *scan, double rows_min, double h_min)
+{
+	double wanted = fmax((rows_min - 0.5) / scan->per_h, h_min / scan->h_unit);
+	scan->side_min = wanted < 1 ? 1 : wanted < UINT32_MAX ? (uint32_t)ceil(wanted) : UINT32_MAX;
+}
+
+uint32_t
+mmq_scan_prefix(const int64_t *bin, uint32_t count, int64_t *sums_out)
+{
+	int64_t sum = 0;
+	uint32_t n = 0, b = 0;
+#if defined(__x86_64__)
+	if (mmq_cpu_has_avx512())
+		b = mmq_scan_prefix_512(bin, count, sums_out, &sum, &n);
+#endif
+	for (; b < count; b++) {
+		sum += bin[b];
+		sums_out[n] = sum;
+		n += bin[b] != 0;
+	}
+	return n;
+}
+
+uint32_t
+mmq_scan_place(const int64_t *bin, uint32_t k)
+{
+	uint32_t b = 0;
+	for (uint32_t seen = 0;; b++) {
+		seen += bin[b] != 0;
+		if (seen == k + 1)
+			return b;
+	}
+}
+
 double
 mmq_scan_gain(const struct mmq_scan *scan, int64_t one)
 {
 	int64_t other = scan->total - one;
-	double h1 = mmq_packed_h(one), h2 = mmq_packed_h(other);
-	if (!(h1 * scan->per_h + 0.5 >= scan->rows_min) || !(h2 * scan->per_h + 0.5 >= scan->rows_min) || h1 == 0 || h2 == 0)
+	if ((uint32_t)one < scan->side_min || (uint32_t)other < scan->side_min)
 		return -INFINITY;
-	h1 *= scan->h_unit;
-	h2 *= scan->h_unit;
-	if (h1 < scan->h_min || h2 < scan->h_min)
-		return -INFINITY;
+	double h1 = mmq_packed_h(one) * scan->h_unit, h2 = mmq_packed_h(other) * scan->h_unit;
+	double g1 = mmq_packed_g(one) * scan->g_unit, g2 = mmq_packed_g(other) * scan->g_unit;
 	if (scan->is_bounded)
-		return bounded_gain(scan, mmq_packed_g(one) * scan->g_unit, h1, mmq_packed_g(other) * scan->g_unit, h2);
-	double g1 = mmq_soften(mmq_packed_g(one) * scan->g_unit, scan->l1), g2 = mmq_soften(mmq_packed_g(other) * scan->g_unit, scan->l1);
+		return bounded_gain(scan, g1, h1, g2, h2);
+	g1 = mmq_soften(g1, scan->l1);
+	g2 = mmq_soften(g2, scan->l1);
 	h1 += scan->l2;
 	h2 += scan->l2;
 	return (g1 * g1 * h2 + g2 * g2 * h1) / (h1 * h2);
@@ -95,23 +128,20 @@ soften4(__m256d g, __m256d l1)
 __attribute__((target("avx2,fma"))) static uint32_t
 scan_avx2(const struct mmq_scan *scan, const int64_t *sums, uint32_t count, int64_t add, double *best, uint32_t *at)
 {
-	const __m256d per_h = _mm256_set1_pd(scan->per_h), rows_min = _mm256_set1_pd(scan->rows_min), half = _mm256_set1_pd(0.5);
-	const __m256d g_unit = _mm256_set1_pd(scan->g_unit), h_unit = _mm256_set1_pd(scan->h_unit), h_min = _mm256_set1_pd(scan->h_min);
+	const __m256d g_unit = _mm256_set1_pd(scan->g_unit), h_unit = _mm256_set1_pd(scan->h_unit);
 	const __m256d l1 = _mm256_set1_pd(scan->l1), l2 = _mm256_set1_pd(scan->l2), zero = _mm256_setzero_pd();
 	const __m256i total = _mm256_set1_epi64x(scan->total), added = _mm256_set1_epi64x(add);
+	const __m256i low = _mm256_set1_epi64x(0xffffffff), least = _mm256_set1_epi64x((int64_t)scan->side_min - 1);
 	__m256d top = _mm256_set1_pd(*best), place = zero, now = _mm256_setr_pd(0, 1, 2, 3);
 	uint32_t k = 0;
 	for (; k + 4 <= count; k += 4, now = _mm256_add_pd(now, _mm256_set1_pd(4))) {
 		__m256i one = _mm256_add_epi64(_mm256_loadu_si256((const __m256i *)(sums + k)), added), other = _mm256_sub_epi64(total, one);
-		__m256d h1 = low_halves(one), h2 = low_halves(other);
-		__m256d is_good = _mm256_and_pd(_mm256_cmp_pd(_mm256_add_pd(_mm256_mul_pd(h1, per_h), half), rows_min, _CMP_GE_OQ),
-		    _mm256_cmp_pd(_mm256_add_pd(_mm256_mul_pd(h2, per_h), half), rows_min, _CMP_GE_OQ));
-		is_good = _mm256_and_pd(is_good, _mm256_and_pd(_mm256_cmp_pd(h1, zero, _CMP_NEQ_OQ), _mm256_cmp_pd(h2, zero, _CMP_NEQ_OQ)));
-		h1 = _mm256_mul_pd(h1, h_unit);
-		h2 = _mm256_mul_pd(h2, h_unit);
-		is_good = _mm256_and_pd(is_good, _mm256_and_pd(_mm256_cmp_pd(h1, h_min, _CMP_GE_OQ), _mm256_cmp_pd(h2, h_min, _CMP_GE_OQ)));
+		__m256i is_large = _mm256_and_si256(_mm256_cmpgt_epi64(_mm256_and_si256(one, low), least),
+		    _mm256_cmpgt_epi64(_mm256_and_si256(other, low), least));
+		__m256d is_good = _mm256_castsi256_pd(is_large);
 		if (_mm256_movemask_pd(is_good) == 0)
 			continue;
+		__m256d h1 = _mm256_mul_pd(low_halves(one), h_unit), h2 = _mm256_mul_pd(low_halves(other), h_unit);
 		__m256d g1 = soften4(_mm256_mul_pd(high_halves(one), g_unit), l1), g2 = soften4(_mm256_mul_pd(high_halves(other), g_unit), l1);
 		h1 = _mm256_add_pd(h1, l2);
 		h2 = _mm256_add_pd(h2, l2);
@@ -140,7 +170,9 @@ mmq_scan_best(const struct mmq_scan *scan, const int64_t *sums, uint32_t count, 
 	double before = *best;
 	uint32_t from = 0;
 #if defined(__x86_64__)
-	if (count >= 4 && !scan->is_bounded && mmq_cpu_has_avx2())
+	if (count >= 8 && !scan->is_bounded && mmq_cpu_has_avx512())
+		from = mmq_scan_best_512(scan, sums, count, add, best, at);
+	else if (count >= 4 && !scan->is_bounded && mmq_cpu_has_avx2())
 		from = scan_avx2(scan, sums, count, add, best, at);
 #endif
 	scan_portable(scan, sums, from, count, add, best, at);

@@ -8,7 +8,7 @@ struct mmq_scan {
 	int64_t total;                  /* packed sum of the leaf */
 	double g_unit, h_unit, l1, l2;
 	double per_h;                   /* rows per unit of packed hessian */
-	double rows_min, h_min;         /* of a side */
+	uint32_t side_min;              /* least packed hessian of a side: enough rows, enough hessian, not 0 */
 	bool is_bounded;                /* leaf values are held to [low, high], and rise from the summed side to the other (1), fall (-1) or are free */
 	double low, high;
 	int direction;
@@ -28,9 +28,19 @@ mmq_scan_value(const struct mmq_scan *scan, double g, double h)
 /* Sum of the two sides' gains when `one` is one side's sum; -inf when a side is too small
  * or the values go against the direction. */
 double mmq_scan_gain(const struct mmq_scan *scan, int64_t one);
+/* side_min for sides of at least rows_min rows and h_min hessian; total and units are set. */
+void mmq_scan_limit(struct mmq_scan *scan, double rows_min, double h_min);
+/* Running sums of bins (count) at those that are not 0: returns how many. sums_out (count + 8). */
+uint32_t mmq_scan_prefix(const int64_t *bin, uint32_t count, int64_t *sums_out);
+/* The bin that the k-th of these sums ends with. */
+uint32_t mmq_scan_place(const int64_t *bin, uint32_t k);
 /* What the leaf has without a split. */
 double mmq_scan_parent(const struct mmq_scan *scan);
 /* The first place k of the largest gain of sums[k] + add, if it is above *best: then true, and *best and *at are set. */
 bool mmq_scan_best(const struct mmq_scan *scan, const int64_t *sums, uint32_t count, int64_t add, double *best, uint32_t *at);
+
+/* scan_512.c: places [0, returned), as far as eights of them go; the best so far in *best and its place in *at. Prefix sums alike. */
+uint32_t mmq_scan_best_512(const struct mmq_scan *scan, const int64_t *sums, uint32_t count, int64_t add, double *best, uint32_t *at);
+uint32_t mmq_scan_prefix_512(const int64_t *bin, uint32_t count, int64_t *sums_out, int64_t *sum_out, uint32_t *n_out);
 
 #endif

@@ -33,16 +33,9 @@ static void
 search_numeric(struct search *search, uint32_t c, const int64_t *bin, struct mmq_split *best)
 {
 	const struct mmq_tree_column *column = &search->hist->bins->columns[c];
-	int64_t missing = column->has_missing ? bin[column->bins] : 0, total = search->scan.total, less = 0, sums[MMQ_TREE_BINS_MAX];
-	uint8_t place[MMQ_TREE_BINS_MAX];
-	uint32_t n = 0, at = 0, from = 0;
+	int64_t missing = column->has_missing ? bin[column->bins] : 0, total = search->scan.total, sums[MMQ_TREE_BINS_MAX + 8];
+	uint32_t n = mmq_scan_prefix(bin, column->bins, sums), at = 0, from = 0;
 	search->scan.direction = search->rules->monotone != NULL ? search->rules->monotone[c] : 0;
-	for (uint32_t b = 0; b < column->bins; b++) {
-		less += bin[b];
-		sums[n] = less;
-		place[n] = (uint8_t)b;
-		n += bin[b] != 0;
-	}
 	if (search->rules->options->extra_trees && n > 0) {
 		from = n > 1 ? random_cut(search, c, n - 1) : 0;
 		n = 1;
@@ -51,12 +44,12 @@ search_numeric(struct search *search, uint32_t c, const int64_t *bin, struct mmq
 		at += from;
 		/* Where no row is missing, missing rows of the future go with the majority. */
 		bool is_larger = missing == 0 && 2 * mmq_packed_h(sums[at]) >= mmq_packed_h(total);
-		*best = (struct mmq_split){ .column = c, .bin = place[at], .kind = is_larger ? MMQ_NODE_LESS_SECOND : MMQ_NODE_LESS_FIRST,
+		*best = (struct mmq_split){ .column = c, .bin = (uint8_t)mmq_scan_place(bin, at), .kind = is_larger ? MMQ_NODE_LESS_SECOND : MMQ_NODE_LESS_FIRST,
 			.first_sum = is_larger ? total - sums[at] : sums[at] };
 	}
 	if (missing != 0 && mmq_scan_best(&search->scan, sums + from, n, missing, &search->best, &at)) {
 		at += from;
-		*best = (struct mmq_split){ .column = c, .bin = place[at], .kind = MMQ_NODE_LESS_SECOND, .first_sum = total - sums[at] - missing };
+		*best = (struct mmq_split){ .column = c, .bin = (uint8_t)mmq_scan_place(bin, at), .kind = MMQ_NODE_LESS_SECOND, .first_sum = total - sums[at] - missing };
 	}
 }
 
@@ -135,7 +128,7 @@ search_sets(struct search *search, uint32_t c, const int64_t *bin, struct mmq_sp
 	}
 }
 
-enum { CHUNK = 32, PARALLEL_BINS = 16384 };
+enum { CHUNK = 32 };
 
 struct chunks {
 	struct search search;
@@ -172,9 +165,10 @@ search_chunk(void *arg, size_t chunk, unsigned thread)
 static struct mmq_scan
 scan_of(const struct mmq_tree_options *options, const struct mmq_hist *hist, int64_t total, const struct mmq_leaf *leaf)
 {
-	return (struct mmq_scan){ .total = total, .g_unit = hist->g_unit, .h_unit = hist->h_unit, .l1 = options->l1, .l2 = options->l2,
-		.per_h = (double)leaf->count / mmq_packed_h(total), .rows_min = options->min_data, .h_min = options->min_hessian,
-		.is_bounded = options->monotone_count > 0, .low = leaf->low, .high = leaf->high };
+	struct mmq_scan scan = { .total = total, .g_unit = hist->g_unit, .h_unit = hist->h_unit, .l1 = options->l1, .l2 = options->l2,
+		.per_h = (double)leaf->count / mmq_packed_h(total), .is_bounded = options->monotone_count > 0, .low = leaf->low, .high = leaf->high };
+	mmq_scan_limit(&scan, options->min_data, options->min_hessian);
+	return scan;
 }
 
 double
@@ -202,7 +196,7 @@ mmq_split_search(const struct mmq_split_rules *rules, const struct mmq_hist *his
 	double least = chunks.search.best = parent + fabs(parent) * 1e-10 + options->min_gain, top = least;
 	chunks.best = mmq_array(chunks_count, sizeof(*chunks.best));
 	chunks.gain = mmq_array(chunks_count, sizeof(*chunks.gain));
-	mmq_pool_run(hist->size >= PARALLEL_BINS ? hist->pool : NULL, chunks_count, search_chunk, &chunks);
+	mmq_pool_run(hist->size >= MMQ_SPLIT_SHARED ? hist->pool : NULL, chunks_count, search_chunk, &chunks);
 	for (size_t k = 0; k < chunks_count; k++) {
 		if (chunks.gain[k] > top) {
 			top = chunks.gain[k];
