@@ -1,14 +1,24 @@
-/* pool.c: block distribution over persistent threads; blocks are taken from an atomic counter. */
+/* pool.c: block distribution over persistent threads; blocks are taken from an atomic counter.
+ *
+ * A run is open until the caller finds no block left. A helper joins an open run by one compare-and-swap; the caller waits for those that
+ * joined and for nobody else. So a helper that sleeps, or whose core another process has, is not waited for: a run then takes as long as
+ * one thread does. */
 #include "math/pool.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 
 #include "util/mem.h"
 
 enum { SPINS = 2000 };  /* about 10 us: longer than the gap between two steps of a fit, shorter than a time slice */
+
+/* The state of the last run in one word: its number, whether it is open, how many helpers have joined it. */
+#define OPEN     ((uint64_t)1 << 31)
+#define JOINED   (OPEN - 1)
+#define ONE_RUN  ((uint64_t)1 << 32)
 
 struct mmq_pool {
 	unsigned threads;
@@ -19,9 +29,11 @@ struct mmq_pool {
 	void *arg;
 	size_t blocks;
 	atomic_size_t next;          /* next block to take */
-	atomic_uint generation;      /* one more for each run */
-	atomic_uint busy;            /* helpers that have not finished this run */
-	bool stopping;
+	atomic_uint_fast64_t run;
+	atomic_uint finished;        /* helpers that joined this run and are through */
+	atomic_uint sleeping;        /* helpers at `wake` */
+	atomic_bool waiting;         /* the caller is at `idle` */
+	atomic_bool stopping;
 };
 
 struct helper {
@@ -45,40 +57,79 @@ pause_briefly(void)
 #endif
 }
 
+static uint_fast64_t
+number_of(uint_fast64_t run)
+{
+	return run & ~(uint_fast64_t)(JOINED | OPEN);
+}
+
+/* Is there an open run other than number `seen`, which this helper is through with? */
+static bool
+is_fresh(struct mmq_pool *pool, uint_fast64_t seen)
+{
+	uint_fast64_t run = atomic_load(&pool->run);
+	return (run & OPEN) != 0 && number_of(run) != seen;
+}
+
+/* False: there is no fresh run, or it was closed before. */
+static bool
+join(struct mmq_pool *pool, uint_fast64_t *seen)
+{
+	uint_fast64_t run = atomic_load(&pool->run);
+	while ((run & OPEN) != 0 && number_of(run) != *seen) {
+		if (atomic_compare_exchange_weak(&pool->run, &run, run + 1)) {
+			*seen = number_of(run);
+			return true;
+		}
+	}
+	return false;
+}
+
+static void
+wait_for_run(struct mmq_pool *pool, uint_fast64_t seen)
+{
+	for (int i = 0; i < SPINS && !is_fresh(pool, seen) && !atomic_load(&pool->stopping); i++)
+		pause_briefly();
+	if (is_fresh(pool, seen) || atomic_load(&pool->stopping))
+		return;
+	pthread_mutex_lock(&pool->lock);
+	atomic_fetch_add(&pool->sleeping, 1);
+	while (!is_fresh(pool, seen) && !atomic_load(&pool->stopping))
+		pthread_cond_wait(&pool->wake, &pool->lock);
+	atomic_fetch_sub(&pool->sleeping, 1);
+	pthread_mutex_unlock(&pool->lock);
+}
+
 static void *
 help(void *arg)
 {
 	struct helper self = *(struct helper *)arg;
 	struct mmq_pool *pool = self.pool;
-	unsigned seen = 0;
+	uint_fast64_t seen = 0;      /* runs are numbered from one on */
 
 	free(arg);
-	for (;;) {
-		for (int i = 0; i < SPINS && atomic_load_explicit(&pool->generation, memory_order_acquire) == seen; i++)
-			pause_briefly();
-		if (atomic_load_explicit(&pool->generation, memory_order_acquire) == seen) {
-			pthread_mutex_lock(&pool->lock);
-			while (atomic_load(&pool->generation) == seen)
-				pthread_cond_wait(&pool->wake, &pool->lock);
-			pthread_mutex_unlock(&pool->lock);
+	while (!atomic_load(&pool->stopping)) {
+		if (!join(pool, &seen)) {
+			wait_for_run(pool, seen);
+			continue;
 		}
-		seen = atomic_load_explicit(&pool->generation, memory_order_acquire);
-		if (pool->stopping)
-			return NULL;
 		take_blocks(pool, self.thread);
-		if (atomic_fetch_sub_explicit(&pool->busy, 1, memory_order_acq_rel) == 1) {
+		atomic_fetch_add(&pool->finished, 1);
+		if (atomic_load(&pool->waiting)) {
 			pthread_mutex_lock(&pool->lock);
 			pthread_cond_signal(&pool->idle);
 			pthread_mutex_unlock(&pool->lock);
 		}
 	}
+	return NULL;
 }
 
 static void
-announce(struct mmq_pool *pool)
+wake_sleepers(struct mmq_pool *pool)
 {
+	if (atomic_load(&pool->sleeping) == 0)
+		return;
 	pthread_mutex_lock(&pool->lock);
-	atomic_fetch_add_explicit(&pool->generation, 1, memory_order_release);
 	pthread_cond_broadcast(&pool->wake);
 	pthread_mutex_unlock(&pool->lock);
 }
@@ -112,8 +163,10 @@ mmq_pool_destroy(struct mmq_pool **pool_p)
 
 	if (pool == NULL)
 		return;
-	pool->stopping = true;
-	announce(pool);
+	atomic_store(&pool->stopping, true);
+	pthread_mutex_lock(&pool->lock);
+	pthread_cond_broadcast(&pool->wake);
+	pthread_mutex_unlock(&pool->lock);
 	for (unsigned i = 0; i + 1 < pool->threads; i++)
 		pthread_join(pool->helpers[i], NULL);
 	pthread_mutex_destroy(&pool->lock);
@@ -142,15 +195,19 @@ mmq_pool_run(struct mmq_pool *pool, size_t blocks, void (*work)(void *arg, size_
 	pool->arg = arg;
 	pool->blocks = blocks;
 	atomic_store_explicit(&pool->next, 0, memory_order_relaxed);
-	atomic_store_explicit(&pool->busy, pool->threads - 1, memory_order_relaxed);
-	announce(pool);
+	atomic_store_explicit(&pool->finished, 0, memory_order_relaxed);
+	atomic_store(&pool->run, number_of(atomic_load(&pool->run)) + ONE_RUN + OPEN);
+	wake_sleepers(pool);
 	take_blocks(pool, 0);
-	for (int i = 0; i < SPINS && atomic_load_explicit(&pool->busy, memory_order_acquire) > 0; i++)
+	unsigned joined = (unsigned)(atomic_fetch_and(&pool->run, ~(uint_fast64_t)OPEN) & JOINED);
+	for (int i = 0; i < SPINS && atomic_load(&pool->finished) < joined; i++)
 		pause_briefly();
-	if (atomic_load_explicit(&pool->busy, memory_order_acquire) > 0) {
-		pthread_mutex_lock(&pool->lock);
-		while (atomic_load_explicit(&pool->busy, memory_order_acquire) > 0)
-			pthread_cond_wait(&pool->idle, &pool->lock);
-		pthread_mutex_unlock(&pool->lock);
-	}
+	if (atomic_load(&pool->finished) == joined)
+		return;
+	pthread_mutex_lock(&pool->lock);
+	atomic_store(&pool->waiting, true);
+	while (atomic_load(&pool->finished) < joined)
+		pthread_cond_wait(&pool->idle, &pool->lock);
+	atomic_store(&pool->waiting, false);
+	pthread_mutex_unlock(&pool->lock);
 }
