@@ -4,8 +4,9 @@
     python bench/peers/tree.py [case ...]
 
 Cases: boost regression small forest tree are made data (see CASES), adult letter california bike are read from MMQ_DATA (a folder with
-their files). Runs of a case are interleaved: medians of MMQ_BENCH_REPEATS (5), MMQ_BENCH_THREADS (2) threads. Time is from the matrix in
-memory to the model, binning included; quality is AUC, accuracy or RMSE of rows that no side trained on.
+their files). Runs of a case are interleaved, each round on rows of its own seed: median times and mean quality of MMQ_BENCH_REPEATS (5)
+rounds with MMQ_BENCH_THREADS (2) threads. Time is from the matrix in memory to the model, binning included; quality is AUC, accuracy or
+RMSE of rows that no side trained on.
 """
 import csv
 import gzip
@@ -49,22 +50,29 @@ class Rows:
                 file.write(self.y[part].astype("<f8").tobytes())
 
 
-def made(rows, cols, classes, noise, seed=1):
-    """Products of neighbours and sines, so that trees have to be deep, under noise."""
+def made(rows, cols, classes, noise, seed):
+    """Products of neighbours and sines, so that trees have to be deep, under noise. The products are off centre: where neither factor tells
+    anything alone, luck decides which pair a greedy tree finds, and that luck would drown what is compared."""
     held = max(rows // 5, 20000)
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(rows + held, cols)).astype(np.float32)
-    value = sum(x[:, c] * x[:, c + 1] + np.sin(2 * x[:, c + 2]) for c in range(0, 13, 3)) + noise * rng.normal(size=rows + held)
+    value = sum((x[:, c] + 0.5) * (x[:, c + 1] + 0.5) + np.sin(2 * x[:, c + 2]) for c in range(0, 13, 3)) - 1.25
+    value += noise * rng.normal(size=rows + held)
     return Rows(x, np.zeros((rows + held, 0), np.int32), (value > 0).astype(float) if classes else value.astype(float), classes, held)
 
 
-def table(name, target, ignore=(), held=0.2, test=None):
-    def rows_of(path):
-        with gzip.open(DATA / path, "rt") as file:
-            return list(csv.reader(file))
-    head, *rows = rows_of(name)
-    extra = rows_of(test)[1:] if test else []
-    columns = {key: [row[k] for row in rows + extra] for k, key in enumerate(head) if key not in ignore}
+def text_of(path):
+    raw = path.read_bytes()
+    return (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode()
+
+
+def table(paths, target, ignore=(), regression=False):
+    """Rows of CSV files, one after the other, in their order; held is yet to be set. Columns that are not numbers are categories."""
+    rows = []
+    for path in paths:
+        head, *more = csv.reader(io.StringIO(text_of(path)))
+        rows += more
+    columns = {key: [row[k] for row in rows] for k, key in enumerate(head) if key not in ignore}
     y = columns.pop(target)
     numbers, codes = [], []
     for values in columns.values():
@@ -72,46 +80,48 @@ def table(name, target, ignore=(), held=0.2, test=None):
             numbers.append(np.array([float(v) if v not in ("", "?", "NA") else np.nan for v in values], np.float32))
         except ValueError:
             codes.append(np.unique(values, return_inverse=True)[1].astype(np.int32))
-    try:
+    if regression:
         y, classes = np.array([float(v) for v in y]), 0
-    except ValueError:
+    else:
         names, y = np.unique(y, return_inverse=True)
         y, classes = y.astype(float), len(names)
-    count = len(y)
-    data = Rows(np.stack(numbers, 1), np.stack(codes, 1) if codes else np.zeros((count, 0), np.int32), y, classes, len(extra) or int(count * held))
-    if not test:
-        order = np.random.default_rng(1).permutation(count)
-        data.x, data.codes, data.y = data.x[order], data.codes[order], data.y[order]
-    return data
+    return Rows(np.stack(numbers, 1), np.stack(codes, 1) if codes else np.zeros((len(y), 0), np.int32), y, classes, 1)
+
+
+def real(seed, names, target, ignore=(), regression=False, held=None):
+    """A fifth of the rows, by chance, or the last `held` ones, for the quality."""
+    data = table([DATA / name for name in names], target, ignore, regression)
+    order = np.arange(len(data.y)) if held else np.random.default_rng(seed).permutation(len(data.y))
+    return Rows(data.x[order], data.codes[order], data.y[order], data.classes, held or len(order) // 5)
 
 
 BOOST = {"num_iterations": 100, "num_leaves": 31, "learning_rate": 0.1}
 ONE = {"num_iterations": 1, "num_leaves": 1024, "max_depth": 10, "learning_rate": 1.0}
-# case: data, kind of model
+# case: data by seed, kind of model
 CASES = {
-    "boost": (lambda: made(500000, 28, 2, 1.75), "gbdt"),
-    "regression": (lambda: made(200000, 50, 0, 1.0), "gbdt"),
-    "small": (lambda: made(2000, 20, 2, 1.75), "gbdt"),
-    "forest": (lambda: made(100000, 28, 2, 1.75), "rf"),
-    "tree": (lambda: made(500000, 28, 2, 1.75), "tree"),
-    "adult": (lambda: table("adult_train.csv.gz", "income", test="adult_test.csv.gz"), "gbdt"),
-    "letter": (lambda: table("letter.csv.gz", "letter"), "gbdt"),
-    "california": (lambda: table("california_housing.csv.gz", "median_house_value"), "gbdt"),
-    "bike": (lambda: table("bike_sharing_hourly.csv.gz", "cnt", ignore=("instant", "dteday", "casual", "registered")), "gbdt"),
+    "boost": (lambda seed: made(500000, 28, 2, 1.75, seed), "gbdt"),
+    "regression": (lambda seed: made(200000, 50, 0, 1.0, seed), "gbdt"),
+    "small": (lambda seed: made(2000, 20, 2, 1.75, seed), "gbdt"),
+    "forest": (lambda seed: made(100000, 28, 2, 1.75, seed), "rf"),
+    "tree": (lambda seed: made(500000, 28, 2, 1.75, seed), "tree"),
+    "adult": (lambda seed: real(seed, ["adult_train.csv.gz", "adult_test.csv.gz"], "income", held=16281), "gbdt"),
+    "letter": (lambda seed: real(seed, ["letter.csv.gz"], "letter"), "gbdt"),
+    "california": (lambda seed: real(seed, ["california_housing.csv.gz"], "median_house_value", regression=True), "gbdt"),
+    "bike": (lambda seed: real(seed, ["bike_sharing_hourly.csv.gz"], "cnt", ["dteday"], True), "gbdt"),
 }
 
 
 def ours(data, kind):
     settings = [f"{k}={v}" for k, v in BOOST.items()] if kind == "gbdt" else ["boosting=rf", "num_iterations=50"] if kind == "rf" else \
         ["boosting=tree", "max_depth=10"]
-    folder = tempfile.mkdtemp()
-    path = os.path.join(folder, "rows")
-    data.write(path)
 
     def run():
-        done = subprocess.run([BENCH, path, path + ".scores", str(THREADS), "1", *settings], check=True, capture_output=True, text=True)
-        fields = dict(part.split("=", 1) for part in done.stdout.split())
-        return float(fields["train_s"]), np.fromfile(path + ".scores").reshape(data.held, -1)
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "rows")
+            data.write(path)
+            done = subprocess.run([BENCH, path, path + ".scores", str(THREADS), "1", *settings], check=True, capture_output=True, text=True)
+            fields = dict(part.split("=", 1) for part in done.stdout.split())
+            return float(fields["train_s"]), np.fromfile(path + ".scores").reshape(data.held, -1)
     return run
 
 
@@ -191,21 +201,27 @@ def quality(data, score):
 
 
 def main():
-    wanted = sys.argv[1:] or [case for case in CASES if DATA.is_dir() or case in list(CASES)[:5]]
-    for case in wanted:
+    versions = []
+    for module in ("lightgbm", "xgboost", "sklearnex"):
+        try:
+            versions.append(f"{module} {__import__(module).__version__}")
+        except (ImportError, AttributeError):
+            pass
+    print("peers:", ", ".join(versions) or "none")
+    for case in sys.argv[1:] or [case for case in CASES if DATA.is_dir() or case in list(CASES)[:5]]:
         make, kind = CASES[case]
-        data, times, scores = make(), {}, {}
-        sides = runners(data, kind)
-        for _ in range(REPEATS):
-            for name, run in sides.items():
+        times, values = {}, {}
+        for seed in range(1, REPEATS + 1):
+            data = make(seed)
+            for name, run in runners(data, kind).items():
                 seconds, score = run()
+                metric, value = quality(data, score)
                 times.setdefault(name, []).append(seconds)
-                scores.setdefault(name, score)
-        best = min(np.median(seconds) for name, seconds in times.items() if name != "modelmq") if len(times) > 1 else float("nan")
+                values.setdefault(name, []).append(value)
+        best = min((np.median(seconds) for name, seconds in times.items() if name != "modelmq"), default=float("nan"))
         for name, seconds in times.items():
-            metric, value = quality(data, scores[name])
             print(f"{case:10} {len(data.y) - data.held}x{data.x.shape[1] + data.codes.shape[1]} threads={THREADS} {name:19} {np.median(seconds):8.3f} s  "
-                  f"{metric} {value:.4f}" + (f"  {np.median(seconds) / best:.2f} of the best peer's time" if name == "modelmq" else ""), flush=True)
+                  f"{metric} {np.mean(values[name]):.4f}" + (f"  {np.median(seconds) / best:.2f} of the best peer's time" if name == "modelmq" else ""), flush=True)
 
 
 if __name__ == "__main__":
