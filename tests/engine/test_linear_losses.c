@@ -44,6 +44,7 @@ struct how {
 	const char *settings;        /* separated by spaces */
 	const void *previous;
 	const struct mmq_progress *progress;
+	struct mmq_pool *pool;
 };
 
 /* NULL: refused, err says why. */
@@ -62,7 +63,7 @@ fit(const struct mmq_dataset *data, const struct how *how, struct mmq_err *err)
 	if (mmq_params_parse(&params, engine->params, settings, count, err) == -1)
 		fail_msg("%s: %s", how->settings, err->message);
 	struct mmq_fit fit = { .train = data, .task = data->classes == 0 ? MMQ_REGRESSION : data->classes == 2 ? MMQ_BINARY : MMQ_MULTICLASS, .params = params,
-		.seed = 1, .previous = how->previous, .progress = how->progress };
+		.seed = 1, .previous = how->previous, .progress = how->progress, .pool = how->pool };
 	engine->train(&state, &fit, err);
 	mmq_params_destroy(&params);
 	return state;
@@ -307,6 +308,48 @@ test_a_warm_start_from_the_end_is_at_its_end(void **unused)
 	}
 }
 
+/* Tall data take their start from samples and their curvature from a share of the rows. Sorted by class, a sample is as good; the end is the one
+ * that another solver finds, with the same bits for any number of threads. */
+static void
+test_tall_data_end_as_others_do(void **unused)
+{
+	enum { TALL = 150000 };
+	static const char *const settings[] = { "tol=1e-7", "loss=squared_hinge tol=1e-7", "penalty=l1 C=0.001 tol=1e-7" };
+	float *rows = mmq_array((size_t)TALL * COLS, sizeof(*rows));
+	double *target = mmq_array(TALL, sizeof(*target));
+	(void)unused;
+	for (size_t r = 0; r < TALL; r++) {
+		struct mmq_rng rng = mmq_rng_stream(7, r, 0);
+		target[r] = r >= TALL / 3;
+		for (size_t j = 0; j < COLS; j++)
+			rows[r * COLS + j] = (float)(mmq_rng_normal(&rng) + (target[r] > 0 ? 0.5 : 0.0) * (double)j);
+	}
+	const struct mmq_dataset data = { .x = { .rows = TALL, .cols = COLS, .dtype = MMQ_F32, .dense = rows, .stride = COLS }, .y = target, .classes = 2 };
+	for (size_t k = 0; k < sizeof(settings) / sizeof(settings[0]); k++) {
+		struct mmq_pool *pool = mmq_pool_new(2);
+		struct mmq_err err;
+		struct answer one = fitted(&data, settings[k], NULL);
+		char other[96];
+		snprintf(other, sizeof(other), "%s solver=%s", settings[k], k == 2 ? "coordinate" : "newton_cg");
+		struct answer same = fitted(&data, other, NULL);
+		void *two = fit(&data, &(struct how){ .settings = settings[k], .pool = pool }, &err);
+		struct mmq_part part;
+		mmq_part_init(&part, true);
+		assert_int_equal(mmq_engine_find("linear")->describe(two, &part, &err), 0);
+		assert_memory_equal(mmq_part_find_tensor(&part, "coef")->data, one.coef, COLS * sizeof(double));
+		assert_true(one.converged);
+		for (size_t j = 0; j < COLS; j++)
+			assert_true(fabs(one.coef[j] - same.coef[j]) < 1e-4);
+		mmq_part_fini(&part);
+		mmq_engine_find("linear")->destroy(&two);
+		mmq_pool_destroy(&pool);
+		answer_fini(&one);
+		answer_fini(&same);
+	}
+	free(rows);
+	free(target);
+}
+
 static bool
 stop_at_once(void *arg, const struct mmq_progress_state *state)
 {
@@ -427,6 +470,7 @@ main(void)
 		cmocka_unit_test(test_every_solver_finds_the_optimum),
 		cmocka_unit_test(test_weights_are_repeated_rows),
 		cmocka_unit_test(test_a_warm_start_from_the_end_is_at_its_end),
+		cmocka_unit_test(test_tall_data_end_as_others_do),
 		cmocka_unit_test(test_every_solver_can_be_cancelled),
 		cmocka_unit_test(test_too_few_epochs_are_admitted),
 		cmocka_unit_test(test_odd_data_end_with_finite_numbers),

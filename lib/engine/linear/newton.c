@@ -1,9 +1,9 @@
 /* newton.c: Newton's method with step halving for smooth losses and few unknowns.
  *
  * Without L1 the direction is a Cholesky solve; with it, coordinate descent on the quadratic model plus the L1 norm (Friedman, Hastie, Tibshirani
- * 2010). Many rows: the start is the minimum over every so manieth block of rows, and Hessians take a share of the blocks as long as the
- * gradient falls fast enough. Stops when the largest entry of the gradient (with L1: of its shortest subgradient), divided by the sum of weights, is
- * below tol; that test is always over all rows. */
+ * 2010). Many rows: the start is the minimum over every so manieth block of rows, found from that over fewer, and Hessians take a share of the
+ * blocks as long as the gradient falls fast enough. Stops when the largest entry of the gradient (with L1: of its shortest subgradient), divided by the
+ * sum of weights, is below tol; that test is always over all rows. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +11,7 @@
 #include "engine/linear/linear.h"
 #include "util/mem.h"
 
-enum { START_ROWS = 1 << 16, SHARE_ROWS = 1 << 16, SHARE_STRIDE = 4, HALVINGS_MAX = 40, SWEEPS_MAX = 1000 };
+enum { SMALL_ROWS = 1 << 13, LARGE_ROWS = 1 << 16, SHARE_ROWS = 1 << 16, SHARE_STRIDE = 4, HALVINGS_MAX = 40, SWEEPS_MAX = 1000 };
 
 struct newton {
 	struct mmq_linear_objective o;
@@ -163,15 +163,16 @@ descend(struct newton *n, double slope_max, int64_t iterations_max)
 	}
 }
 
-/* The minimum over a sample of the rows is close to that over all. */
+/* The minimum over a sample of the rows is close to that over all; that over a sample of the sample is where to look for it. */
 static int
-start_from_sample(struct newton *n)
+start_from_samples(struct newton *n)
 {
 	const struct mmq_linear_problem *p = n->o.p;
-	if (p->x->rows < 2 * START_ROWS || n->o.outputs > 1)
-		return 1;
-	n->o.stride = p->x->rows / START_ROWS;
-	int rc = descend(n, fmax(p->tol, 1e-4) * p->weight_sum / (double)n->o.stride, 20);
+	int rc = 1;
+	for (size_t rows = SMALL_ROWS; rc != -1 && rows <= LARGE_ROWS && 2 * rows <= p->x->rows && n->o.outputs == 1; rows *= 8) {
+		n->o.stride = p->x->rows / rows;
+		rc = descend(n, fmax(p->tol, rows < LARGE_ROWS ? 1e-3 : 1e-4) * p->weight_sum / (double)n->o.stride, 20);
+	}
 	n->o.stride = n->o.hessian_stride = 1;
 	n->o.share = 1.0;
 	return rc;
@@ -188,7 +189,7 @@ mmq_linear_newton(struct mmq_linear_fit *out, const struct mmq_linear_problem *p
 	n.trial = n.theta + 3 * n.o.size;
 	n.product = n.theta + 4 * n.o.size;
 	mmq_linear_theta_get(p, out, n.theta);
-	int rc = start_from_sample(&n);
+	int rc = start_from_samples(&n);
 	if (p->x->rows >= SHARE_ROWS && p->outputs == 1)
 		n.o.hessian_stride = SHARE_STRIDE;
 	if (rc != -1)
