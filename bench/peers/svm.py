@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Times bench_svm beside oneDAL (scikit-learn-intelex), scikit-learn, LIBSVM and onnxruntime, as far as they are installed, on the same data.
 
-usage: bench/peers/svm.py [case ...]     cases: see CASES; `table` stands for the main ones, `robust` for the odd ones
+usage: bench/peers/svm.py [case ...]     cases: see CASES; `table` stands for the main ones, `robust` for the odd ones, `labels` counts equal labels
+                                         with LIBSVM over all classification sets of MMQ_BENCH_DATA
 Each run is a process of its own on as many cores as it has threads; runs of a case are interleaved, medians of MMQ_BENCH_REPEATS (3; LIBSVM,
 which takes longest, once). The dual objective is recomputed here in double from the support vectors and coefficients each side reports; `over`
 is how far it lies above the best one, relative. `agree`: labels equal to LIBSVM's (or the first peer's), of all rows and of those it is sure of.
@@ -23,6 +24,7 @@ REPEATS = int(os.environ.get("MMQ_BENCH_REPEATS", "3"))
 THREADS = [int(t) for t in os.environ.get("MMQ_BENCH_THREADS", "1 2").split()]
 SKIP = os.environ.get("MMQ_BENCH_SKIP", "").split()
 DATA = os.environ.get("MMQ_BENCH_DATA", "")       # folder of real data sets; cases on them are left out without it
+ROWS_MAX = int(os.environ.get("MMQ_BENCH_ROWS", "5000"))    # of each set in `labels`
 CAP_S = float(os.environ.get("MMQ_BENCH_CAP", "100"))
 
 
@@ -367,6 +369,55 @@ def report(case, threads, runs, path, data, params, objectives):
         print(line, flush=True)
 
 
+def classification_sets():
+    """name -> rows (dense or sparse, float32) and class codes of every classification set of DATA; text and categories one-hot, numbers scaled."""
+    import pandas as pd
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.preprocessing import OneHotEncoder
+    for about in json.load(open(os.path.join(DATA, "datasets.json")))["datasets"]:
+        name = about["name"]
+        if about.get("task") not in ("binary", "multiclass", "text"):
+            continue
+        file = about["files"][0]["path"]
+        if "libsvm" in file:
+            from sklearn.datasets import load_svmlight_file
+            x, y = load_svmlight_file(os.path.join(DATA, file))
+        elif "idx" in file:
+            import gzip
+            x = np.frombuffer(gzip.open(os.path.join(DATA, "mnist10k-images-idx3-ubyte.gz")).read(), np.uint8, offset=16).reshape(-1, 784) / 255
+            y = np.frombuffer(gzip.open(os.path.join(DATA, "mnist10k-labels-idx1-ubyte.gz")).read(), np.uint8, offset=8)
+        else:
+            table = pd.read_csv(os.path.join(DATA, file))
+            x, y = table.iloc[:, :-1], table.iloc[:, -1]
+            text = [c for c in x if x[c].dtype == object or not pd.api.types.is_numeric_dtype(x[c])]
+            if about["task"] == "text":
+                x = TfidfVectorizer().fit_transform(x[text[0]].astype(str))
+            else:
+                numbers = x.drop(columns=text).fillna(0).to_numpy(float)
+                numbers = (numbers - numbers.mean(0)) / np.where(numbers.std(0) > 0, numbers.std(0), 1)
+                x = numbers if not text else sp.hstack([sp.csr_matrix(numbers), OneHotEncoder().fit_transform(x[text].astype(str))]).tocsr()
+        yield name, x.astype(np.float32), np.unique(y, return_inverse=True)[1].astype(float)
+
+
+def count_labels(folder):
+    from libsvm.svmutil import svm_parameter, svm_predict, svm_problem, svm_train
+    path, totals = os.path.join(folder, "data"), np.zeros(3)
+    for name, x, y in classification_sets():
+        x, y, classes = x[:ROWS_MAX], y[:ROWS_MAX], int(y.max()) + 1
+        params = dict(C=1.0, gamma=1 / x.shape[1], kernel="rbf")
+        save_data(path, (x, y), classes)
+        run_ours(path, 1, params, {})
+        scores = np.fromfile(path + ".scores").reshape(len(y), -1)
+        given = sp.csr_matrix(x).astype(np.float64)
+        model = svm_train(svm_problem(y, given), svm_parameter(f"-q -t 2 -c 1 -g {params['gamma']} -m 500"))
+        found, _, values = svm_predict([], given, model, "-q")
+        sure = (np.abs(np.array(values)) > 0.01).all(1)
+        same = labels_of(scores, classes) == np.array(found)
+        totals += [same.sum(), same[sure].sum(), sure.sum()]
+        print(f"labels {name:14} {x.shape[0]}x{x.shape[1]} {classes} classes: equal {same.mean():.5f}, of {sure.sum()} sure rows {same[sure].mean():.6f}", flush=True)
+    print(f"labels, all sets: of {int(totals[2])} sure rows {totals[1] / totals[2]:.6f}")
+
+
 def main():
     if sys.argv[1:2] == ["--child"]:
         run_child(sys.argv[2], sys.argv[3], int(sys.argv[4]), json.loads(sys.argv[5]), json.loads(sys.argv[6]))
@@ -377,6 +428,10 @@ def main():
     for word in sys.argv[1:] or ["table", "robust"]:
         wanted += TABLE if word == "table" else ROBUST if word == "robust" else [word]
     for case in wanted:
+        if case == "labels":
+            with tempfile.TemporaryDirectory() as folder:
+                count_labels(folder)
+            continue
         if case == "a9a" and not DATA:
             print("a9a: left out, MMQ_BENCH_DATA does not name a folder with a9a_train.libsvm.gz")
             continue
