@@ -64,17 +64,18 @@ def test_02_a_training_killed_between_checkpoints_goes_on_from_the_last_with_the
 
 def test_03_nothing_is_visible_of_a_half_written_version_and_its_pieces_go(service):
     service.start(trainers=1)
-    rest = service.home / "store/tmp/0123456789abcdef0123456789abcdef-7"
-    rest.mkdir(parents=True)
-    (rest / "model.mmq").write_bytes(b"half")
     job = service.train("m", **LONG)
     service.until_phase(job)
     service.kill("trainer")
+    rest = service.home / "store/tmp/0123456789abcdef0123456789abcdef-7"  # when no trainer is there that would clean
+    rest.mkdir(parents=True)
+    (rest / "model.mmq").write_bytes(b"half")
     assert service.versions("m") == []
     service.worker("trainer", "--data", str(DATA))
     service.client.ask("job.cancel", job=job)
     service.trained("n")
     assert service.versions("n") == ["000001"]
+    assert until(lambda: not rest.exists())
 
 
 def test_05_a_killed_predictor_loses_no_request_of_its_batches(service):
