@@ -106,6 +106,15 @@ keep_find(const struct mmq_body *body)
 	return mmq_peek_find(body->bytes, body->size, "keep", &reader) && mmq_read(&reader, &token) && token.type == MMQ_T_BOOL && token.boolean;
 }
 
+/* 48 bits of time before 80 random ones: new jobs lie side by side in the journal's index, so that a commit writes few of its pages. */
+static void
+job_make(const struct shell *shell, uint8_t job_out[16])
+{
+	for (int i = 0; i < 6; i++)
+		job_out[i] = (uint8_t)((uint64_t)shell->wall_ms >> (40 - 8 * i));
+	randombytes_buf(job_out + 6, 10);
+}
+
 /* Hand an accepted header to the core, which takes the body. -1: one of its keys is wrong; the body is still the caller's. route NULL: pushed. */
 static int
 request_give(struct shell *shell, struct route *route, bool envelope, const char *tenant, const struct mmq_head *head,
@@ -125,7 +134,7 @@ request_give(struct shell *shell, struct route *route, bool envelope, const char
 	request->body = &own->body;
 	if (head->durable || mmq_op_is_journalled(head->op)) {
 		mmq_fingerprint(request->fingerprint, shell->info.fingerprint_key, own->body.bytes, own->body.size, own->body.payload, own->body.payload_size);
-		randombytes_buf(request->job, sizeof request->job);
+		job_make(shell, request->job);
 		request->keep = keep_find(&own->body);
 	}
 	if (route != NULL)
