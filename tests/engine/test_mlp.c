@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -114,6 +115,46 @@ test_every_solver_and_schedule_learns_a_curve(void **unused)
 	assert_true(waves_error(&train, &test, adaptive, 5, 4) < 0.3);
 	assert_true(waves_error(&train, &test, invscaling, 6, 4) < 0.3);
 	assert_true(waves_error(&train, &test, early, 4, 4) < 0.15);
+}
+
+/* How far epoch `epoch` (from 1) moves a score. Full batches of a fixed slope: as far as the rate says. */
+static double
+move_of(const struct mmq_dataset *data, const char *const *settings, size_t count, size_t epoch)
+{
+	static double score[2][1000];
+	for (size_t k = 0; k < 2; k++) {
+		char epochs[32];
+		const char *all[12] = { "solver=sgd", "momentum=0", "nesterovs_momentum=false", "batch_size=full", "learning_rate_init=0.002", "hidden_layer_sizes=8", epochs };
+		struct mmq_err err;
+		snprintf(epochs, sizeof(epochs), "max_iter=%zu", epoch - 1 + k);
+		memcpy(all + 7, settings, count * sizeof(*settings));
+		void *state = fit(data, NULL, MMQ_REGRESSION, 1, NULL, all, 7 + count, &err);
+		assert_non_null(state);
+		predict(state, &data->x, score[k], NULL);
+		mmq_engine_find("mlp")->destroy(&state);
+	}
+	double sum = 0.0;
+	for (size_t i = 0; i < data->x.rows; i++)
+		sum += fabs(score[1][i] - score[0][i]);
+	return sum;
+}
+
+static void
+test_schedules_set_the_rate_of_an_epoch(void **unused)
+{
+	(void)unused;
+	static float x[2000];
+	static double y[1000];
+	struct mmq_dataset data = { .x = { .rows = 1000, .cols = 2, .dtype = MMQ_F32, .dense = x, .stride = 2 }, .y = y };
+	const char *constant[] = { "tol=0" }, *step[] = { "tol=0", "learning_rate=step", "step_epochs=3" }, *warm[] = { "tol=0", "warmup_epochs=4" },
+		*plateau[] = { "tol=1e30", "n_iter_no_change=1", "learning_rate=plateau" };
+	make_waves(x, y, 1000, 1);
+	double plain = move_of(&data, constant, 1, 4);
+	assert_true(fabs(move_of(&data, step, 3, 3) / plain - 1.0) < 0.03);
+	assert_true(fabs(move_of(&data, step, 3, 4) / plain - 0.1) < 0.01);
+	assert_true(fabs(move_of(&data, warm, 2, 3) / plain - 0.505) < 0.03);        /* halfway from a hundredth */
+	assert_true(fabs(move_of(&data, plateau, 3, 3) / plain - 1.0) < 0.03);       /* the first epoch gains, two do not */
+	assert_true(fabs(move_of(&data, plateau, 3, 4) / plain - 0.2) < 0.02);
 }
 
 static void
@@ -348,6 +389,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_xor_learns_as_in_the_textbook),
 		cmocka_unit_test(test_every_solver_and_schedule_learns_a_curve),
+		cmocka_unit_test(test_schedules_set_the_rate_of_an_epoch),
 		cmocka_unit_test(test_threads_do_not_change_a_bit_when_batches_are_cut),
 		cmocka_unit_test(test_divergence_keeps_the_last_good_epoch_or_says_so),
 		cmocka_unit_test(test_a_resumed_fit_ends_with_the_same_bits),
