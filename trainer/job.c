@@ -158,7 +158,7 @@ compute(void *arg)
 		if (err.code == MMQ_CANCELLED)
 			mmq_job_check_cancel(job, &err);
 		mmq_buf_reset(&job->result);
-		if (job->item->kind == MMQ_WORK_TRAIN)
+		if (job->is_training)
 			mmq_reply_put_error(&job->result, &err);
 		else
 			mmq_reply_error(&job->result, &job->head, &err);
@@ -181,9 +181,11 @@ choose_phases(struct mmq_job *job)
 	uint8_t hash[16];
 	crypto_generichash_state state;
 
-	job->phases = item->kind == MMQ_WORK_TRAIN ? train_phases : is_import ? import_phases : export_phases;
-	job->phases_count = item->kind == MMQ_WORK_TRAIN ? MMQ_PHASES : is_import ? 2 : 1;
-	if (item->kind == MMQ_WORK_TRAIN) {
+	snprintf(job->tenant, sizeof(job->tenant), "%s", item->tenant);
+	job->is_training = item->kind == MMQ_WORK_TRAIN;
+	job->phases = job->is_training ? train_phases : is_import ? import_phases : export_phases;
+	job->phases_count = job->is_training ? MMQ_PHASES : is_import ? 2 : 1;
+	if (job->is_training) {
 		snprintf(job->id, sizeof(job->id), "%s", item->job);
 		return;
 	}
@@ -333,7 +335,7 @@ mmq_job_destroy(struct mmq_job **job_p)
 		_exit(1);
 	}
 	pthread_join(job->thread, NULL);
-	if (job->item->kind == MMQ_WORK_TRAIN)
+	if (job->is_training)
 		mmq_job_checkpoint_end(job);
 	mmq_model_destroy(&job->model);
 	mmq_model_destroy(&job->previous);

@@ -42,8 +42,8 @@ write_checkpoint(void *arg, const struct mmq_part *part)
 
 	mmq_part_init(&own, true);
 	mmq_part_put_int(&own, "number", (int64_t)number);
-	if (mmq_store_write_checkpoint(job->options.store, job->item->tenant, job->item->job, write_pieces, &pieces, &err) == -1)
-		mmq_log(MMQ_LOG_WARN, "checkpoint", "job=%s error=\"%s\"", job->item->job, err.message);
+	if (mmq_store_write_checkpoint(job->options.store, job->tenant, job->id, write_pieces, &pieces, &err) == -1)
+		mmq_log(MMQ_LOG_WARN, "checkpoint", "job=%s error=\"%s\"", job->id, err.message);
 	else
 		atomic_store(&job->checkpoints, number);   /* told with the next progress */
 	mmq_part_fini(&own);
@@ -60,13 +60,13 @@ mmq_job_checkpoint_begin(struct mmq_job *job)
 
 	job->checkpoint = (struct mmq_checkpoint){ is_due, write_checkpoint, job };
 	job->checkpoint_us = mmq_clock_mono_us();
-	if (!(job->engine->can & MMQ_CAN_CHECKPOINT) || mmq_store_open_checkpoint(job->options.store, job->item->tenant, job->item->job, &fd, &err) == -1)
+	if (!(job->engine->can & MMQ_CAN_CHECKPOINT) || mmq_store_open_checkpoint(job->options.store, job->tenant, job->id, &fd, &err) == -1)
 		return;
 	if (mmq_container_open(&job->left, fd, true, &err) == -1) {
-		mmq_log(MMQ_LOG_WARN, "checkpoint", "job=%s error=\"%s\"", job->item->job, err.message);
+		mmq_log(MMQ_LOG_WARN, "checkpoint", "job=%s error=\"%s\"", job->id, err.message);
 	} else if ((own = mmq_container_find(job->left, "job")) != NULL && mmq_part_get_int(own->part, "number", 1, INT64_MAX, &number, &err) == 0) {
 		atomic_store(&job->checkpoints, (uint64_t)number);
-		mmq_log(MMQ_LOG_INFO, "checkpoint", "job=%s resume=%lld", job->item->job, (long long)number);
+		mmq_log(MMQ_LOG_INFO, "checkpoint", "job=%s resume=%lld", job->id, (long long)number);
 	}
 	close(fd);
 }
@@ -84,5 +84,5 @@ mmq_job_checkpoint_end(struct mmq_job *job)
 	if (job->left != NULL)
 		mmq_container_close(&job->left);
 	if (!job->is_handed_back && atomic_load(&job->checkpoints) > 0)
-		mmq_store_drop_checkpoint(job->options.store, job->item->tenant, job->item->job);
+		mmq_store_drop_checkpoint(job->options.store, job->tenant, job->id);
 }

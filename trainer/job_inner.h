@@ -36,6 +36,8 @@ struct mmq_phase_row;
 struct mmq_job {
 	struct mmq_work_item *item;
 	char id[MMQ_JOB_ID_CHARS + 1];         /* the broker's of a training; of the request's id for a store operation: the same in every attempt */
+	char tenant[65];                       /* the item's, which is gone when the job was answered and is destroyed */
+	bool is_training;
 	const struct mmq_phase_row *phases;
 	size_t phases_count;
 	struct mmq_job_options options;

@@ -271,3 +271,19 @@ def test_what_a_format_cannot_say_is_failed_precondition(client):
     client.refused("INVALID_ARGUMENT", "format", op="model.export", model="scaled", format="unheard")
     client.train(model="no-format", engine="mlp", data=NUMBERED, target="label", task="classification", params={"max_iter": 2})
     client.refused("FAILED_PRECONDITION", "format", op="model.export", model="no-format")
+
+
+def test_an_import_outlives_its_trainer(fresh):
+    """Killed at once, or a little later: another trainer gives the one answer, and the version is there once."""
+    own = fresh(predictors=1)
+    own.whole()
+    client = own.client()
+    for turn, name in enumerate(["digits_multiclass.txt", "digits_softprob.ubj", "housing_squarederror_missing.json"]):
+        id = client.send(op="model.import", model="survivor", payload="file", frame=(FOLDER / name).read_bytes())
+        for _ in range(turn):       # the broker has taken it, and passed it on
+            client.good(op="ping")
+        own.kill("trainer")
+        answer = client.receive(id, timeout_s=60)
+        assert answer["ok"] and answer["version"] == turn + 1, answer
+        own.whole()
+    assert [one["version"] for one in client.good(op="model.get", model="survivor")["versions"]] == [1, 2, 3]
