@@ -331,7 +331,7 @@ mmq_job_destroy(struct mmq_job **job_p)
 		return;
 	/* A thread cannot be ended from outside, a process can: its supervisor starts another one. */
 	if (!ends_in_time(job)) {
-		mmq_log(MMQ_LOG_ERROR, "hang", "job=%s ms=%d error=\"the job does not stop; leaving without it\"", job->item->job, STUCK_MS);
+		mmq_log(MMQ_LOG_ERROR, "hang", "job=%s ms=%d error=\"the job does not stop; leaving without it\"", job->id, STUCK_MS);
 		_exit(1);
 	}
 	pthread_join(job->thread, NULL);
