@@ -185,6 +185,47 @@ test_forests_add_up(void **state)
 	}
 }
 
+/* Batches have numbers before codes; a model whose first feature is a category says its importance and contribution first all the same. */
+static void
+test_importance_and_contribution_are_in_the_order_of_the_features(void **state)
+{
+	struct tree_case c;
+	struct mmq_rng rng = mmq_rng_stream(10, 0, 0);
+	struct mmq_part part;
+	struct mmq_err err;
+	const struct mmq_tensor *gain, *splits;
+	(void)state;
+	tree_case_init(&c, 300, 2, 1, 4, 0);
+	for (size_t f = 0; f < 3; f++)
+		c.features[f] = (struct mmq_feature){ .name = "f", .kind = f == 0 ? MMQ_CATEGORY : MMQ_NUMERIC, .cardinality = f == 0 ? 4 : 0, .source = (uint32_t)f };
+	for (size_t r = 0; r < 300; r++) {
+		c.x[r * 2] = (float)mmq_rng_normal(&rng);
+		c.x[r * 2 + 1] = 1;
+		c.codes[r] = (int32_t)mmq_rng_below(&rng, 4);
+		c.y[r] = 10 * (c.codes[r] % 2) + 0.1 * (double)c.x[r * 2];
+	}
+	struct mmq_tree_model *model = tree_case_train(&c, "num_iterations=10 min_data_per_group=5 cat_smooth=1", &err);
+	assert_non_null(model);
+	mmq_part_init(&part, true);
+	assert_int_equal(mmq_engine_tree.describe(model, &part, &err), 0);
+	assert_int_equal(mmq_part_get_tensor(&part, "importance_gain", MMQ_F64, 1, (uint64_t[1]){ 3 }, &gain, &err), 0);
+	assert_int_equal(mmq_part_get_tensor(&part, "importance_split", MMQ_F64, 1, (uint64_t[1]){ 3 }, &splits, &err), 0);
+	const double *g = gain->data, *s = splits->data;
+	assert_true(g[0] > 100 * g[1] && g[1] > 0 && g[2] == 0);
+	double inner = 0;
+	for (uint32_t k = 0; k < model->nodes; k++)
+		inner += model->kind[k] != MMQ_NODE_LEAF;
+	assert_true(s[0] > 0 && s[1] > 0 && s[2] == 0 && s[0] + s[1] == inner);
+	struct answer answer = explain(model, &c.data.x, 300);
+	check_sums(model, &answer, 300);
+	for (size_t r = 0; r < 300; r++)
+		assert_true(fabs(answer.contribution[r * 3]) > 1 && fabs(answer.contribution[r * 3 + 1]) < 1 && answer.contribution[r * 3 + 2] == 0);
+	answer_fini(&answer);
+	mmq_part_fini(&part);
+	mmq_tree_model_destroy(&model);
+	tree_case_fini(&c);
+}
+
 int
 main(void)
 {
@@ -192,6 +233,7 @@ main(void)
 		cmocka_unit_test(test_contributions_are_shapley_values),
 		cmocka_unit_test(test_many_rows_and_deep_trees_add_up),
 		cmocka_unit_test(test_forests_add_up),
+		cmocka_unit_test(test_importance_and_contribution_are_in_the_order_of_the_features),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -110,6 +110,7 @@ mmq_walk_build_masks(struct mmq_tree_walk *walk, const struct mmq_tree_model *mo
 /* Eight rows as one vector; the compiler makes of it what the target has. */
 typedef float floats8 __attribute__((vector_size(32), aligned(4)));
 typedef int32_t ints8 __attribute__((vector_size(32), aligned(4)));
+typedef uint32_t uints8 __attribute__((vector_size(32), aligned(4)));
 
 static inline __attribute__((always_inline)) void
 leaves8(const struct mmq_tree_walk *walk, enum mmq_walk_space space, uint32_t tree, const float *rows, uint32_t *at_out)
@@ -124,7 +125,7 @@ leaves8(const struct mmq_tree_walk *walk, enum mmq_walk_space space, uint32_t tr
 			left &= (ints8)(x <= e->threshold) | (int32_t)e->mask;
 		}
 		/* The lowest bit's number is the exponent of the power of two that it is, here -1 for no bit. */
-		ints8 lowest = left & -left, is_here = is_open & (left != 0);
+		ints8 lowest = (ints8)((uints8)left & -(uints8)left), is_here = is_open & (left != 0);
 		ints8 number = (((ints8)__builtin_convertvector(lowest, floats8) >> 23) & 0xff) - 127 + (int32_t)(w * 32);
 		found = (number & is_here) | (found & ~is_here);
 		is_open &= ~is_here;
@@ -184,7 +185,7 @@ mmq_walk_masks(const struct mmq_tree_walk *walk, const struct mmq_walk_way **way
 	if (walk->tree_word == NULL)
 		return 0;
 #if defined(__x86_64__)
-	static const struct mmq_walk_way avx2 = { "masks avx2", masks_avx2, NULL, true }, avx512 = { "masks avx512", masks_avx512, NULL, true };
+	static const struct mmq_walk_way avx2 = { "masks-avx2", masks_avx2, NULL, true }, avx512 = { "masks-avx512", masks_avx512, NULL, true };
 	if (mmq_cpu_has_avx512())
 		ways_out[count++] = &avx512;
 	if (mmq_cpu_has_avx2())

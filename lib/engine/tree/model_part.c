@@ -98,7 +98,8 @@ get_header(struct mmq_tree_model *model, const struct mmq_part *in, struct mmq_e
 	model->task = (enum mmq_task)task;
 	bool is_many = task == MMQ_MULTICLASS;
 	if (task == 3 || (task == MMQ_REGRESSION ? model->classes != 0 : task == MMQ_BINARY ? model->classes != 2 : model->classes < 2) ||
-	    (model->log_link && (task != MMQ_REGRESSION || boosting != MMQ_TREE_GBDT)) || model->width != (is_many && boosting != MMQ_TREE_GBDT ? model->classes : 1) || model->cols + model->codes_cols == 0)
+	    (model->log_link && (task != MMQ_REGRESSION || boosting != MMQ_TREE_GBDT)) || model->width != (is_many && boosting != MMQ_TREE_GBDT ? model->classes : 1) || model->cols + model->codes_cols == 0 ||
+	    model->features > model->cols + model->codes_cols)
 		return mmq_err_set(err, MMQ_DATA_LOSS, "tree model: task, classes and width do not fit each other");
 	model->outputs = is_many ? model->classes : 1;
 	model->train_loss = model->valid_loss = model->oob_score = NAN;

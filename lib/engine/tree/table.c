@@ -209,7 +209,7 @@ size_t
 mmq_walk_tables(const struct mmq_tree_walk *walk, const struct mmq_walk_way **ways_out)
 {
 #if defined(__x86_64__)
-	static const struct mmq_walk_way way = { "tables avx2", NULL, tables_row, true };
+	static const struct mmq_walk_way way = { "tables-avx2", NULL, tables_row, true };
 	if (walk->tables[MMQ_SPACE_VALUES] != NULL) {
 		ways_out[0] = &way;
 		return 1;

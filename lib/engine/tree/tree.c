@@ -5,10 +5,12 @@
  * classes, or the class probabilities. */
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "engine/check.h"
 #include "engine/tree/grow.h"
 #include "engine/tree/walk.h"
+#include "util/mem.h"
 
 enum {
 	TASKS = MMQ_REGRESSION | MMQ_BINARY | MMQ_MULTICLASS,
@@ -154,12 +156,22 @@ tree_contribution_method(const void *state)
 	return "treeshap";
 }
 
+/* In the order of the features, as contributions are. */
+static void
+put_importance(struct mmq_part *out, const char *key, const struct mmq_tree_model *model, const double *of_column)
+{
+	double *of_feature = mmq_array(model->features, sizeof(*of_feature));
+	for (size_t k = 0; k < (size_t)model->cols + model->codes_cols; k++)
+		of_feature[model->feature_of[k]] += of_column[k];
+	mmq_part_put_vector(out, key, MMQ_F64, model->features, of_feature);
+	free(of_feature);
+}
+
 static int
 tree_describe(const void *state, struct mmq_part *out, struct mmq_err *err)
 {
 	static const char *const kinds[] = { "gbdt", "rf", "tree" };
 	const struct mmq_tree_model *model = state;
-	size_t columns = (size_t)model->cols + model->codes_cols;
 	int64_t leaves = 0;
 	(void)err;
 	for (uint32_t k = 0; k < model->nodes; k++)
@@ -179,9 +191,8 @@ tree_describe(const void *state, struct mmq_part *out, struct mmq_err *err)
 		mmq_part_put_double(out, "oob_score", model->oob_score);
 	if (model->trees == 0)
 		mmq_part_put_text(out, "warning", "no split met the limits on leaves: the model is a constant");
-	/* In the order of prepared columns: dense or sparse ones, then categories. */
-	mmq_part_put_vector(out, "importance_gain", MMQ_F64, columns, model->gain);
-	mmq_part_put_vector(out, "importance_split", MMQ_F64, columns, model->splits);
+	put_importance(out, "importance_gain", model, model->gain);
+	put_importance(out, "importance_split", model, model->splits);
 	return 0;
 }
 

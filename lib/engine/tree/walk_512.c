@@ -93,7 +93,7 @@ size_t
 mmq_walk_gathered(const struct mmq_tree_walk *walk, const struct mmq_walk_way **ways_out)
 {
 #if defined(__x86_64__)
-	static const struct mmq_walk_way way = { "gathered avx512", gathered_rows, gathered_row, false };
+	static const struct mmq_walk_way way = { "gathered-avx512", gathered_rows, gathered_row, false };
 	if (mmq_cpu_has_avx512() && walk->nodes_count < INT32_MAX) {
 		ways_out[0] = &way;
 		return 1;
