@@ -237,7 +237,7 @@ test_every_solver_finds_the_optimum(void **unused)
 {
 	static const struct { const char *loss; bool is_regression, is_smooth; } losses[] = { { "log_loss", false, true }, { "hinge", false, false },
 		{ "squared_hinge", false, true }, { "epsilon_insensitive", true, false }, { "squared_epsilon_insensitive", true, true } };
-	static const char *const solvers[] = { "auto", "newton", "coordinate", "newton_cg", "lbfgs", "dual" };
+	static const char *const solvers[] = { "auto", "newton", "coordinate", "newton_cg", "lbfgs", "dual", "smoothed" };
 	struct table *t = mmq_alloc(sizeof(*t));
 	(void)unused;
 	for (size_t k = 0; k < sizeof(losses) / sizeof(losses[0]) * 4; k++) {
@@ -247,8 +247,8 @@ test_every_solver_finds_the_optimum(void **unused)
 		for (int with_l1 = 0; with_l1 < (losses[k / 4].is_smooth ? 2 : 1); with_l1++) {
 			double first = NAN;
 			for (size_t s = 0; s < sizeof(solvers) / sizeof(solvers[0]); s++) {
-				bool is_dual = strcmp(solvers[s], "dual") == 0, is_auto = s == 0, has_l1 = s < 3;
-				if ((!losses[k / 4].is_smooth && !is_dual && !is_auto) || (is_dual && strcmp(loss, "log_loss") == 0) || (with_l1 && !has_l1))
+				bool is_dual = strcmp(solvers[s], "dual") == 0, is_auto = s == 0, has_l1 = s < 3, is_smoothed = s == 6;
+				if ((!losses[k / 4].is_smooth && !is_dual && !is_auto && !is_smoothed) || (losses[k / 4].is_smooth && is_smoothed) || (is_dual && strcmp(loss, "log_loss") == 0) || (with_l1 && !has_l1))
 					continue;
 				double at = checked_optimum(t, loss, with_l1 ? 0.6 : 0.0, losses[k / 4].is_regression, s % 2 == 0, bias, solvers[s]);
 				first = isnan(first) ? at : first;

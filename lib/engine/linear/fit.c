@@ -3,7 +3,7 @@
  *   squared loss      L2: ridge.c; L1: the Gram matrix up to 2048 columns (lasso.c), wider column by column (columns.c)
  *   smooth losses     up to 500 unknowns Newton (newton.c); more: with L1 columns.c, softmax lbfgs.c, squared hinge and epsilon over sparse or wide
  *                     rows dual.c, else truncated.c
- *   other losses      dual.c
+ *   other losses      dual.c; dense rows, 20 and more a column, and up to 500 columns smooth.c
  *
  * Several classes are one softmax problem for the log loss, otherwise one problem a class against the rest. */
 #include <math.h>
@@ -30,7 +30,7 @@ const struct mmq_param mmq_linear_params[] = {
 	{ "intercept_scaling", "bias", MMQ_P_NUMBER, "1", 1e-6, 1e6, NULL, "Value of that column; LIBLINEAR's -B.", 0, 0 },
 	{ "multi_class", NULL, MMQ_P_ENUM, "auto", 0, 0, "auto|multinomial|ovr",
 	    "Three classes and more: multinomial (softmax; log_loss only, and its default) or one against the rest.", 0, 0 },
-	{ "solver", NULL, MMQ_P_ENUM, "auto", 0, 0, "auto|newton|newton_cg|lbfgs|dual|coordinate",
+	{ "solver", NULL, MMQ_P_ENUM, "auto", 0, 0, "auto|newton|newton_cg|lbfgs|dual|smoothed|coordinate",
 	    "auto chooses by loss, penalty and shape; `describe` says which method it was.", 0, 0 },
 	{ "tol", "eps", MMQ_P_NUMBER, "0.0001", 1e-14, 1, NULL,
 	    "Stop when no gradient entry over the sum of weights, or where there is one the duality gap over the objective, is above tol.", 0, 0 },
@@ -41,7 +41,7 @@ const struct mmq_param mmq_linear_params[] = {
 static const struct { const char *name; enum mmq_linear_loss loss; } loss_names[] = { { "squared_error", MMQ_LOSS_SQUARED }, { "log_loss", MMQ_LOSS_LOG },
 	{ "hinge", MMQ_LOSS_HINGE }, { "squared_hinge", MMQ_LOSS_SQUARED_HINGE }, { "epsilon_insensitive", MMQ_LOSS_EPSILON },
 	{ "squared_epsilon_insensitive", MMQ_LOSS_SQUARED_EPSILON } };
-enum { LOSSES = sizeof(loss_names) / sizeof(loss_names[0]) };
+enum { TALL = 20 /* rows a column from which Newton's passes are cheaper than epochs of coordinates */, LOSSES = sizeof(loss_names) / sizeof(loss_names[0]) };
 
 static enum mmq_linear_loss
 loss_of(const struct mmq_fit *fit)
@@ -103,7 +103,7 @@ solver_by_shape(const struct mmq_linear_problem *p)
 {
 	bool is_few = p->outputs * p->cols <= MMQ_LINEAR_NEWTON_SIZE, is_wide = p->x->row_start != NULL || p->cols > p->x->rows;
 	if (p->loss >= MMQ_LOSS_HINGE)
-		return mmq_linear_dual;
+		return is_few && !is_wide && p->x->rows >= TALL * p->cols ? mmq_linear_smoothed : mmq_linear_dual;
 	if (p->loss == MMQ_LOSS_SQUARED && p->bias == 0.0 && p->l1 == 0.0)
 		return mmq_linear_ridge;
 	if (p->loss == MMQ_LOSS_SQUARED && p->bias == 0.0 && p->cols <= MMQ_LINEAR_GRAM_COLS)
@@ -121,7 +121,7 @@ static solver *
 solver_of(const struct mmq_linear_problem *p)
 {
 	static const struct { const char *name; solver *solve; } names[] = { { "newton", mmq_linear_newton }, { "newton_cg", mmq_linear_truncated },
-		{ "lbfgs", mmq_linear_lbfgs }, { "dual", mmq_linear_dual }, { "coordinate", mmq_linear_columns } };
+		{ "lbfgs", mmq_linear_lbfgs }, { "smoothed", mmq_linear_smoothed }, { "dual", mmq_linear_dual }, { "coordinate", mmq_linear_columns } };
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (is_choice(p->fit, "solver", names[i].name))
 			return names[i].solve;
@@ -157,7 +157,8 @@ mmq_linear_check_params(const struct mmq_fit *fit, struct mmq_err *err)
 	bool is_smooth = p.loss < MMQ_LOSS_HINGE;
 	if (is_choice(fit, "solver", "auto") && !is_legal && p.outputs > 1)
 		return refuse(err, fit, "multi_class", "ovr: classes times columns are too many for softmax with an L1 penalty");
-	if (!is_choice(fit, "solver", "auto") && (!is_legal || (!is_smooth && solve != mmq_linear_dual)))
+	if (!is_choice(fit, "solver", "auto") && (!is_legal || (!is_smooth && solve != mmq_linear_dual && solve != mmq_linear_smoothed) ||
+	    (is_smooth && solve == mmq_linear_smoothed)))
 		return refuse(err, fit, "solver", "auto, or one that has this loss and penalty");
 	if (is_choice(fit, "solver", "newton") && p.outputs * p.cols > 4 * MMQ_LINEAR_NEWTON_SIZE)
 		return refuse(err, fit, "solver", "another for so many columns");

@@ -35,6 +35,7 @@ struct mmq_linear_problem {
 	size_t cols, outputs;
 	enum mmq_linear_loss loss;
 	double l1, l2, epsilon, bias;
+	double smoothing;            /* hinge and epsilon losses: mu of smooth.c */
 	bool with_intercept;
 	double weight_sum, tol;
 	int64_t iterations_max;
@@ -96,6 +97,7 @@ int mmq_linear_lbfgs(struct mmq_linear_fit *out, const struct mmq_linear_problem
 int mmq_linear_truncated(struct mmq_linear_fit *out, const struct mmq_linear_problem *p, struct mmq_err *err);       /* truncated.c: the same, one output */
 int mmq_linear_columns(struct mmq_linear_fit *out, const struct mmq_linear_problem *p, struct mmq_err *err);         /* columns.c: smooth losses, L1, one output */
 int mmq_linear_dual(struct mmq_linear_fit *out, const struct mmq_linear_problem *p, struct mmq_err *err);            /* dual.c: hinge and epsilon losses, L2 */
+int mmq_linear_smoothed(struct mmq_linear_fit *out, const struct mmq_linear_problem *p, struct mmq_err *err);        /* smooth.c: hinge and epsilon, few columns */
 /* Tell progress; false: stop. measure: loss or gap. */
 bool mmq_linear_say(const struct mmq_linear_problem *p, int64_t iteration, double measure, const char *name);
 int mmq_linear_cancelled(int64_t iteration, struct mmq_err *err);

@@ -74,6 +74,35 @@ excess_of(const struct mmq_linear_problem *p, double t, double z)
 	return far > p->epsilon ? far - p->epsilon : far < -p->epsilon ? far + p->epsilon : 0.0;
 }
 
+/* mu log(1 + exp(v / mu)), and in *slope its derivative. */
+static inline double
+soft_part(double v, double mu, double *slope)
+{
+	double small = exp(-fabs(v) / mu);
+	*slope = (v > 0.0 ? 1.0 : small) / (1.0 + small);
+	return (v > 0.0 ? v : 0.0) + mu * log1p(small);
+}
+
+/* The losses of smooth.c: hinge, or the two sides of the epsilon loss. */
+static double
+smoothed_block(const struct mmq_linear_problem *p, const double *target, const float *weight, size_t count, double *z, double *curvature)
+{
+	double loss = 0.0, mu = p->smoothing;
+	for (size_t i = 0; i < count; i++) {
+		double s = mmq_linear_weight(weight, i), t = target[i], right, left = 0.0;
+		if (p->loss == MMQ_LOSS_HINGE) {
+			loss += s * soft_part(1.0 - t * z[i], mu, &right);
+			z[i] = -s * t * right;
+		} else {
+			loss += s * (soft_part(z[i] - t - p->epsilon, mu, &right) + soft_part(t - z[i] - p->epsilon, mu, &left));
+			z[i] = s * (right - left);
+		}
+		if (curvature != NULL)
+			curvature[i] = s / mu * (right * (1.0 - right) + left * (1.0 - left));
+	}
+	return loss;
+}
+
 double
 mmq_linear_loss_block(const struct mmq_linear_problem *p, size_t first, size_t count, double *z, double *curvature)
 {
@@ -82,6 +111,8 @@ mmq_linear_loss_block(const struct mmq_linear_problem *p, size_t first, size_t c
 	double loss = 0.0;
 	if (p->loss == MMQ_LOSS_LOG)
 		return log_block(target, weight, count, z, curvature);
+	if (p->loss >= MMQ_LOSS_HINGE)
+		return smoothed_block(p, target, weight, count, z, curvature);
 	bool is_square = p->loss == MMQ_LOSS_SQUARED;
 	double factor = is_square ? 1.0 : 2.0;
 	for (size_t i = 0; i < count; i++) {

@@ -189,7 +189,7 @@ mmq_linear_newton(struct mmq_linear_fit *out, const struct mmq_linear_problem *p
 	n.trial = n.theta + 3 * n.o.size;
 	n.product = n.theta + 4 * n.o.size;
 	mmq_linear_theta_get(p, out, n.theta);
-	int rc = start_from_samples(&n);
+	int rc = out->is_warm ? 1 : start_from_samples(&n);
 	if (p->x->rows >= SHARE_ROWS && p->outputs == 1)
 		n.o.hessian_stride = SHARE_STRIDE;
 	if (rc != -1)
