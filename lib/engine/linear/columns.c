@@ -9,7 +9,7 @@
 #include "engine/linear/linear.h"
 #include "util/mem.h"
 
-enum { SWEEPS_MAX = 100, HALVINGS_MAX = 40 };
+enum { SWEEPS_MAX = 100, HALVINGS_MAX = 40, TILE = 32 };
 
 struct columns {
 	const struct mmq_linear_problem *p;
@@ -25,39 +25,53 @@ struct columns {
 	bool is_cancelled;
 };
 
+static inline double
+cell(const struct mmq_batch *x, size_t r, size_t j)
+{
+	return x->dtype == MMQ_F32 ? (double)((const float *)x->dense)[r * x->stride + j] : ((const double *)x->dense)[r * x->stride + j];
+}
+
+/* A few columns at a time, so that what is read and what is written stay near. */
 static void
 turn_dense(struct columns *c, const struct mmq_batch *x)
 {
-	for (size_t r = 0; r < x->rows; r++)
-		for (size_t j = 0; j < x->cols; j++)
-			c->start[j + 1] += x->dtype == MMQ_F32 ? ((const float *)x->dense)[r * x->stride + j] != 0.0f : ((const double *)x->dense)[r * x->stride + j] != 0.0;
+	uint64_t stored = 0;
+	c->row = mmq_array(x->rows * x->cols + 1, sizeof(*c->row));
+	c->value = mmq_array(x->rows * x->cols + 1, sizeof(*c->value));
+	for (size_t from = 0, count; from < x->cols; from += count) {
+		uint64_t to[TILE] = { 0 };
+		count = x->cols - from < TILE ? x->cols - from : TILE;
+		for (size_t r = 0; r < x->rows; r++)
+			for (size_t j = 0; j < count; j++)
+				to[j] += cell(x, r, from + j) != 0.0;
+		for (size_t j = 0; j < count; j++) {
+			uint64_t some = to[j];
+			c->start[from + j] = to[j] = stored;
+			stored += some;
+		}
+		for (size_t r = 0; r < x->rows; r++) {
+			for (size_t j = 0; j < count; j++) {
+				double value = cell(x, r, from + j);
+				if (value == 0.0)
+					continue;
+				c->row[to[j]] = (uint32_t)r;
+				c->value[to[j]++] = value;
+			}
+		}
+	}
+	c->start[x->cols] = stored;
 }
 
 static void
-turn(struct columns *c)
+turn_sparse(struct columns *c, const struct mmq_batch *x)
 {
-	const struct mmq_batch *x = c->p->x;
-	double *row = mmq_array(x->cols, sizeof(*row));
-	c->start = mmq_array(x->cols + 2, sizeof(*c->start));
-	if (x->row_start == NULL)
-		turn_dense(c, x);
-	for (uint64_t e = 0; x->row_start != NULL && e < x->row_start[x->rows]; e++)
+	for (uint64_t e = 0; e < x->row_start[x->rows]; e++)
 		c->start[x->col[e] + 1]++;
 	for (size_t j = 0; j < x->cols; j++)
 		c->start[j + 1] += c->start[j];
 	c->row = mmq_array(c->start[x->cols] + 1, sizeof(*c->row));
 	c->value = mmq_array(c->start[x->cols] + 1, sizeof(*c->value));
 	for (size_t r = 0; r < x->rows; r++) {
-		if (x->row_start == NULL) {
-			mmq_linear_load(x, r, 1, NULL, row, x->cols);
-			for (size_t j = 0; j < x->cols; j++) {
-				if (row[j] == 0.0)
-					continue;
-				c->row[c->start[j]] = (uint32_t)r;
-				c->value[c->start[j]++] = row[j];
-			}
-			continue;
-		}
 		for (uint64_t e = x->row_start[r]; e < x->row_start[r + 1]; e++) {
 			uint64_t at = c->start[x->col[e]]++;
 			c->row[at] = (uint32_t)r;
@@ -66,7 +80,6 @@ turn(struct columns *c)
 	}
 	memmove(c->start + 1, c->start, x->cols * sizeof(*c->start));   /* each had moved on to the next one's start */
 	c->start[0] = 0;
-	free(row);
 }
 
 static void
@@ -236,7 +249,11 @@ mmq_linear_columns(struct mmq_linear_fit *out, const struct mmq_linear_problem *
 	c.step = c.theta + size;
 	c.gradient = c.theta + 2 * size;
 	c.square = c.theta + 3 * size;
-	turn(&c);
+	c.start = mmq_array(p->cols + 2, sizeof(*c.start));
+	if (p->x->row_start == NULL)
+		turn_dense(&c, p->x);
+	else
+		turn_sparse(&c, p->x);
 	mmq_linear_theta_get(p, out, c.theta);
 	mmq_linear_scores(p->x, 0, rows, c.theta, c.theta[p->cols], c.z);
 	for (;; c.iterations++) {
