@@ -273,6 +273,6 @@ svm_describe(const void *state, struct mmq_part *out, struct mmq_err *err)
 	if (model->task == MMQ_REGRESSION)
 		mmq_part_put_text(out, "epsilon_units", "standardised target");
 	if (model->not_converged > 0)
-		mmq_part_put_text(out, "warning", "not converged: max_iter was reached before the gap fell below tol");
+		mmq_part_put_text(out, "warning", "not converged: max_iter was reached, or single precision had no further step, before the gap fell below tol");
 	return 0;
 }
