@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "math/cpu.h"
 #include "math/exp.h"
 #include "util/mem.h"
 
@@ -111,19 +112,44 @@ softmax_gradient(const struct job *job, size_t begin, size_t end)
 	}
 }
 
+/* The body of both paths: plain operations in a fixed order, which the compiler may spread over lanes without changing a bit. */
+static inline __attribute__((always_inline)) void
+logistic_rows(const float *restrict p, const double *restrict y, const double *restrict weight, float *restrict g, float *restrict h, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		double q = (double)p[i];
+		g[i] = (float)((q - y[i]) * weight[i]);
+		h[i] = (float)(q * (1 - q) * weight[i]);
+	}
+}
+
+#if defined(__x86_64__)
+__attribute__((target("avx2"), optimize("O3"))) static void
+logistic_avx2(const float *p, const double *y, const double *weight, float *g, float *h, size_t count)
+{
+	logistic_rows(p, y, weight, g, h, count);
+}
+#endif
+
 static void
 logistic_gradient(const struct job *job, size_t begin, size_t end)
 {
 	const struct mmq_tree_target *target = job->target;
-	float p[BLOCK] = { 0 };
-	for (size_t r = begin; r < end; r++)
-		p[r - begin] = (float)job->score[r];
-	mmq_sigmoid_f32(p, p, end - begin);
+	float p[BLOCK];
+	double weight[BLOCK];
+	bool is_plain = target->weight == NULL && target->options->positive_weight == 1.0;
 	for (size_t r = begin; r < end; r++) {
-		double weight = weight_of(target, r), q = (double)p[r - begin];
-		job->g[r] = (float)((q - target->y[r]) * weight);
-		job->h[r] = (float)(q * (1 - q) * weight);
+		p[r - begin] = (float)job->score[r];
+		weight[r - begin] = is_plain ? 1.0 : weight_of(target, r);
 	}
+	mmq_sigmoid_f32(p, p, end - begin);
+#if defined(__x86_64__)
+	if (mmq_cpu_has_avx2()) {
+		logistic_avx2(p, target->y + begin, weight, job->g + begin, job->h + begin, end - begin);
+		return;
+	}
+#endif
+	logistic_rows(p, target->y + begin, weight, job->g + begin, job->h + begin, end - begin);
 }
 
 /* The hessian is made larger so that steps stay short where the mean is small (LightGBM's poisson_max_delta_step). */
