@@ -409,7 +409,8 @@ def count_labels(folder):
         run_ours(path, 1, params, {})
         scores = np.fromfile(path + ".scores").reshape(len(y), -1)
         given = sp.csr_matrix(x).astype(np.float64)
-        model = svm_train(svm_problem(y, given), svm_parameter(f"-q -t 2 -c 1 -g {params['gamma']} -m 500"))
+        by_class = np.argsort(y, kind="stable")   # LIBSVM numbers classes as they come, and the first of equal votes wins
+        model = svm_train(svm_problem(y[by_class], given[by_class]), svm_parameter(f"-q -t 2 -c 1 -g {params['gamma']} -m 500"))
         found, _, values = svm_predict([], given, model, "-q")
         sure = (np.abs(np.array(values)) > 0.01).all(1)
         same = labels_of(scores, classes) == np.array(found)
