@@ -15,7 +15,7 @@
 #include "math/rng.h"
 #include "util/mem.h"
 
-enum { ROWS = 60, COLS = 3, WIDE = 40, SETTINGS_MAX = 8 };
+enum { ROWS = 60, COLS = 3, WIDE = 40, SETTINGS_MAX = 12 };
 static float x[ROWS * COLS], weight[ROWS];
 static double y[ROWS], class[ROWS];
 
@@ -58,8 +58,10 @@ fit(const struct mmq_dataset *data, const struct how *how, struct mmq_err *err)
 	struct mmq_params *params;
 	void *state = NULL;
 	snprintf(text, sizeof(text), "%s", how->settings);
-	for (char *at = strtok_r(text, " ", &save); at != NULL; at = strtok_r(NULL, " ", &save))
+	for (char *at = strtok_r(text, " ", &save); at != NULL; at = strtok_r(NULL, " ", &save)) {
+		assert_true(count < SETTINGS_MAX);
 		settings[count++] = at;
+	}
 	if (mmq_params_parse(&params, engine->params, settings, count, err) == -1)
 		fail_msg("%s: %s", how->settings, err->message);
 	struct mmq_fit fit = { .train = data, .task = data->classes == 0 ? MMQ_REGRESSION : data->classes == 2 ? MMQ_BINARY : MMQ_MULTICLASS, .params = params,
