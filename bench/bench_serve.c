@@ -24,7 +24,7 @@
 #include "util/mem.h"
 
 enum { COLS = 28, TRAIN_ROWS = 20000, REQUESTS = 256, ROUNDS_MAX = 31, STARTS = 5, LOOP = 1, CHILDREN_MAX = 8, IDLE_MS = 10000, TAIL_PER_S = 5000,
-	TAIL_S = 4, ANSWER_MAX = 16384 };
+	TAIL_S = 4, TAIL_TREES = 40000, ANSWER_MAX = 16384 };
 
 /* What the service answered to each request at first, and where in it the times begin, which differ from answer to answer. */
 struct expected { uint8_t bytes[ANSWER_MAX]; size_t compared; };
@@ -377,7 +377,7 @@ tail_measure(struct service *service, struct load *load, struct load_request *re
 	count = load_open(load, TAIL_PER_S, TAIL_S, us, TAIL_PER_S * TAIL_S);
 	quiet[0] = load_quantile(us, count, 0.5);
 	quiet[1] = load_quantile(us, count, 0.99);
-	train(service, "other", 4000, job);
+	train(service, "other", TAIL_TREES, job);
 	load_open(load, TAIL_PER_S, 1, us, TAIL_PER_S * TAIL_S);
 	count = load_open(load, TAIL_PER_S, TAIL_S, us, TAIL_PER_S * TAIL_S);
 	busy[0] = load_quantile(us, count, 0.5);
