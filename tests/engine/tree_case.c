@@ -128,3 +128,21 @@ tree_case_tells(const void *state, const char *key)
 	mmq_part_fini(&part);
 	return number;
 }
+
+void
+tree_case_scores_agree(const struct tree_case *c, const void *one, const void *two)
+{
+	double *score_one = tree_case_score(one, &c->data.x, NULL, NULL, 0), *score_two = tree_case_score(two, &c->data.x, NULL, NULL, 0);
+	assert_memory_equal(score_one, score_two, c->data.x.rows * mmq_engine_tree.score_cols(one) * sizeof(double));
+	free(score_one);
+	free(score_two);
+}
+
+void
+tree_case_is_refused(struct tree_case *c, const char *settings)
+{
+	struct mmq_err err;
+	assert_null(tree_case_train(c, settings, &err));
+	assert_int_equal(err.code, MMQ_INVALID_ARGUMENT);
+	assert_non_null(strstr(err.message, "params."));
+}

@@ -29,6 +29,10 @@ void *tree_case_train_well(struct tree_case *c, const char *settings);
 void tree_case_fill(struct tree_case *c, uint64_t seed);
 /* Scores (rows, score_cols) and, unless NULL, probabilities (rows, classes) and leaves (rows, leaf_cols) of x; asserts success. */
 double *tree_case_score(const void *state, const struct mmq_batch *x, double **probability_out, uint32_t **leaf_out, uint32_t classes);
+/* Two states give the rows of c the same scores, to the bit. */
+void tree_case_scores_agree(const struct tree_case *c, const void *one, const void *two);
+/* Training is refused with INVALID_ARGUMENT that names a parameter. */
+void tree_case_is_refused(struct tree_case *c, const char *settings);
 /* Value of a describe key that is a number. */
 double tree_case_tells(const void *state, const char *key);
 
