@@ -78,6 +78,8 @@ main(int argc, char **argv)
 		printf("modelmq %s\n", MMQ_VERSION);
 		return CLI_OK;
 	}
+	if (argv[1][0] == '-')
+		return cli_say(CLI_USAGE, "got '%s' before a command; options come after it: modelmq COMMAND %s ...", argv[1], argv[1]);
 	const struct cli_command *command = find(argv[1]);
 	if (command == NULL)
 		return cli_say(CLI_USAGE, "no command '%s'; `modelmq --help` lists them", argv[1]);

@@ -101,6 +101,7 @@ def test_aliases_and_delete(home, iris):
 
 @pytest.mark.parametrize("words, code, said", [
     (["nonsense"], 2, "no command"),
+    (["--home", "x", "status"], 2, "options come after"),
     (["models", "--nonsense"], 2, "no option"),
     (["train", "x.csv"], 2, "--target"),
     (["train", "missing.csv", "--target", "a", "--model", "m"], 2, "missing.csv"),
