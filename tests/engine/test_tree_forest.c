@@ -220,6 +220,59 @@ test_extra_trees_draw_cuts_evenly_in_the_value(void **unused)
 	}
 }
 
+/* Of three values the last is cut off as often as the first, in the share of their distances, and a cut may be anywhere in a gap. */
+static void
+test_extra_trees_cut_anywhere_between_few_values(void **unused)
+{
+	(void)unused;
+	enum { ROWS = 90, TREES = 600, POINTS = 4 };
+	struct tree_case c;
+	size_t third[POINTS - 1] = { 0 };
+	float points[POINTS] = { 0, 1, 2, 3 };
+	uint32_t *leaf;
+	tree_case_init(&c, ROWS, 1, 0, 0, 0);
+	for (size_t r = 0; r < ROWS; r++) {
+		c.x[r] = (float[]){ 0, 1, 3 }[r % 3];
+		c.y[r] = (double)(r % 7);
+	}
+	void *state = tree_case_train_well(&c, "boosting=rf extra_trees=true num_iterations=600 max_depth=1");
+	struct mmq_batch x = c.data.x;
+	x.rows = POINTS;
+	x.dense = points;
+	free(tree_case_score(state, &x, NULL, &leaf, 0));
+	for (size_t t = 0; t < TREES; t++)
+		for (size_t k = 0; k + 1 < POINTS; k++)
+			third[k] += leaf[k * TREES + t] != leaf[(k + 1) * TREES + t];
+	for (size_t k = 0; k + 1 < POINTS; k++)
+		assert_in_range(third[k], TREES * 27 / 100, TREES * 40 / 100);
+	free(leaf);
+	mmq_engine_tree.destroy(&state);
+	tree_case_fini(&c);
+}
+
+/* Where the node has 0 and 100, it does not matter that other rows have 10 and 11. */
+static void
+test_thresholds_lie_in_the_middle_of_the_nodes_own_values(void **unused)
+{
+	(void)unused;
+	static const float rows[] = { 0, 0, 0, 100, 1, 10, 1, 11 }, asked[] = { 0, 40, 0, 60 };
+	static const double y[] = { 0, 10, 1000, 1000 };
+	struct tree_case c;
+	tree_case_init(&c, 4, 2, 0, 0, 0);
+	memcpy(c.x, rows, sizeof(rows));
+	memcpy(c.y, y, sizeof(y));
+	void *state = tree_case_train_well(&c, "boosting=tree");
+	struct mmq_batch x = c.data.x;
+	x.rows = 2;
+	x.dense = asked;
+	double *score = tree_case_score(state, &x, NULL, NULL, 0);
+	assert_near(score[0], 0, 1e-9);
+	assert_near(score[1], 10, 1e-9);
+	free(score);
+	mmq_engine_tree.destroy(&state);
+	tree_case_fini(&c);
+}
+
 /* Four values: the splits gain 27.5625, 0.5 and 0.125 of mean squared error. */
 static void
 test_pruning_cuts_back_what_gains_too_little(void **unused)
@@ -356,6 +409,8 @@ main(void)
 		cmocka_unit_test(test_packed_histograms_grow_the_plain_tree),
 		cmocka_unit_test(test_forests_give_the_same_bits_for_any_threads),
 		cmocka_unit_test(test_extra_trees_draw_cuts_evenly_in_the_value),
+		cmocka_unit_test(test_extra_trees_cut_anywhere_between_few_values),
+		cmocka_unit_test(test_thresholds_lie_in_the_middle_of_the_nodes_own_values),
 		cmocka_unit_test(test_pruning_cuts_back_what_gains_too_little),
 		cmocka_unit_test(test_pruning_judges_whole_branches),
 		cmocka_unit_test(test_pruning_shrinks_and_helps_on_noise),

@@ -104,8 +104,10 @@ cut_numeric(const struct job *job, struct mmq_tree_column *column)
 	}
 	uint32_t *temp = mmq_array(2 * count + 2, sizeof(*temp)), bins_max = job->options->exact ? MMQ_TREE_BINS_WIDE - 1 : job->options->max_bin;
 	column->upper = mmq_array(bins_max, sizeof(float));
-	column->bins = mmq_tree_borders(column->upper, bins_max, values, count, job->options->min_data_in_bin, temp);
+	column->low = mmq_array(bins_max, sizeof(float));
+	column->bins = mmq_tree_borders(column->upper, column->low, bins_max, values, count, job->options->min_data_in_bin, temp);
 	column->upper = mmq_grow(column->upper, column->bins, sizeof(float));
+	column->low = mmq_grow(column->low, column->bins, sizeof(float));
 	free(temp);
 	free(values);
 }
@@ -241,6 +243,7 @@ static void
 column_fini(struct mmq_tree_column *column)
 {
 	free(column->upper);
+	free(column->low);
 	free(column->code_of_bin);
 	free(column->bin_of_code);
 }

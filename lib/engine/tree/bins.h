@@ -21,6 +21,7 @@ struct mmq_tree_column {
 	bool is_category, has_missing;
 	uint32_t bins;            /* numeric: bins of values, missing is bin number `bins`; category: known codes, others are bin `bins` */
 	float *upper;             /* numeric (bins), the last is +inf */
+	float *low;               /* numeric (bins): least value of each bin */
 	int32_t *code_of_bin;     /* category (bins), -1 = missing */
 	uint8_t *bin_of_code;     /* category (cardinality + 1), indexed by code + 1 */
 	uint32_t codes;           /* category: cardinality + 1 */
@@ -52,7 +53,8 @@ void mmq_tree_bins_destroy(struct mmq_tree_bins **bins);
 void mmq_tree_bin_values(const struct mmq_tree_column *column, const float *values, size_t count, uint8_t *out, uint16_t *wide_out);
 void mmq_tree_bins_layout(struct mmq_tree_bins *bins, struct mmq_pool *pool);
 
-/* borders.c: sort values (count, no NaN) and write at most bins_max upper borders, the last +inf; returns how many. */
-uint32_t mmq_tree_borders(float *upper_out, uint32_t bins_max, float *values, size_t count, uint32_t min_data, uint32_t *temp);
+/* borders.c: sort values (count, no NaN) and write at most bins_max upper borders, the last +inf, and the least value of each bin; returns how
+ * many. temp (2 * count). */
+uint32_t mmq_tree_borders(float *upper_out, float *low_out, uint32_t bins_max, float *values, size_t count, uint32_t min_data, uint32_t *temp);
 
 #endif

@@ -63,13 +63,14 @@ border_between(float low, float high)
 
 /* Distinct values (a bin each) with their counts, small ones joined with the next. */
 static uint32_t
-cut_each(float *upper, const float *distinct, const uint32_t *counts, size_t n, uint32_t min_data)
+cut_each(float *upper, float *low, const float *distinct, const uint32_t *counts, size_t n, uint32_t min_data)
 {
 	uint32_t bins = 0, held = 0;
 	for (size_t i = 0; i + 1 < n; i++) {
 		held += counts[i];
 		if (held >= min_data) {
 			upper[bins++] = border_between(distinct[i], distinct[i + 1]);
+			low[bins] = distinct[i + 1];
 			held = 0;
 		}
 	}
@@ -78,7 +79,7 @@ cut_each(float *upper, const float *distinct, const uint32_t *counts, size_t n, 
 }
 
 static uint32_t
-cut_equal(float *upper, uint32_t bins_max, const float *distinct, const uint32_t *counts, size_t n, size_t total, uint32_t min_data)
+cut_equal(float *upper, float *low, uint32_t bins_max, const float *distinct, const uint32_t *counts, size_t n, size_t total, uint32_t min_data)
 {
 	size_t wanted = total / min_data < bins_max ? total / min_data : bins_max;
 	if (wanted < 1)
@@ -102,6 +103,7 @@ cut_equal(float *upper, uint32_t bins_max, const float *distinct, const uint32_t
 		if (!is_big && held < average && !(counts[i + 1] >= big && held >= fmax(1.0, average * 0.5)))
 			continue;
 		upper[bins++] = border_between(distinct[i], distinct[i + 1]);
+		low[bins] = distinct[i + 1];
 		held = 0;
 		if (!is_big && rest_bins > 1) {
 			rest_bins--;
@@ -113,9 +115,10 @@ cut_equal(float *upper, uint32_t bins_max, const float *distinct, const uint32_t
 }
 
 uint32_t
-mmq_tree_borders(float *upper_out, uint32_t bins_max, float *values, size_t count, uint32_t min_data, uint32_t *temp)
+mmq_tree_borders(float *upper_out, float *low_out, uint32_t bins_max, float *values, size_t count, uint32_t min_data, uint32_t *temp)
 {
 	if (count == 0) {
+		low_out[0] = 0;
 		upper_out[0] = INFINITY;
 		return 1;
 	}
@@ -129,6 +132,7 @@ mmq_tree_borders(float *upper_out, uint32_t bins_max, float *values, size_t coun
 		temp[n++] = (uint32_t)(end - i);
 		i = end;
 	}
-	return n <= bins_max ? cut_each(upper_out, values, temp, n, min_data) :
-	    cut_equal(upper_out, bins_max, values, temp, n, count, min_data);
+	low_out[0] = values[0];
+	return n <= bins_max ? cut_each(upper_out, low_out, values, temp, n, min_data) :
+	    cut_equal(upper_out, low_out, bins_max, values, temp, n, count, min_data);
 }

@@ -177,6 +177,7 @@ settle_split(struct mmq_cart_tree *tree, const struct mmq_cart_node *parent, str
 	node->column = split->column;
 	node->kind = split->kind;
 	node->bin = split->bin;
+	node->threshold = split->threshold;
 	node->gain = (float)(split->gain * tree->data->gain_unit);
 	if (split->kind == MMQ_NODE_CATEGORY)
 		node->set = mmq_grown_set(grown, &split->set);

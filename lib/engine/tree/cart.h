@@ -40,6 +40,7 @@ struct mmq_cart_split {
 	double score, gain;       /* gain: fall of impurity, >= 0 */
 	bool found;
 	uint32_t column;
+	float threshold;          /* between the node's values left and right of it, of which bins only know the order */
 	uint16_t bin;
 	uint8_t kind;
 	struct mmq_bin_set set;
@@ -98,6 +99,8 @@ void mmq_cart_search_category(struct mmq_cart *cart, uint32_t c, const uint32_t 
  * must not depend on the nodes that this thread saw before. */
 uint32_t mmq_cart_draw_column(struct mmq_cart *cart, struct mmq_rng *rng, uint32_t drawn);
 void mmq_cart_undraw_columns(struct mmq_cart *cart, uint32_t drawn);
+/* A threshold in the middle between the node's rows in bins <= a and >= b. */
+float mmq_cart_middle(const struct mmq_tree_column *column, uint32_t a, uint32_t b);
 /* cart_hist.c: the same from a packed histogram. */
 void mmq_cart_search_hist(struct mmq_cart *cart, const struct mmq_cart_tree *tree, const int64_t *hist, uint32_t count, uint64_t node_key,
     struct mmq_cart_split *best);

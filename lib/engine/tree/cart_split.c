@@ -174,19 +174,35 @@ clear_bins(struct mmq_cart *cart, uint32_t n)
 	}
 }
 
-/* A random cut between the least and the largest value: how many of the listed bins lie below it, 1..n-1. Values are drawn evenly where the
- * range is finite, so that far values are cut off as readily as near ones. */
-static uint32_t
-random_cut(const struct mmq_tree_column *column, const uint32_t *list, uint32_t n, struct mmq_rng *rng)
+float
+mmq_cart_middle(const struct mmq_tree_column *column, uint32_t a, uint32_t b)
 {
-	float low = column->upper[list[0]], high = column->upper[list[n - 1] - 1];
+	if (b >= column->bins)
+		return column->upper[column->bins - 1];  /* missing values alone are on the other side */
+	float middle = (float)((double)column->low[a] + ((double)column->low[b] - (double)column->low[a]) / 2);
+	return fminf(fmaxf(middle, column->upper[a]), column->upper[b - 1]);
+}
+
+/* A random cut between the least and the largest value of the node, uniform as in the paper where the range is finite: how many of the
+ * listed bins lie below it, 1..n-1, and the cut itself. A bin is taken for its least value, which is all it holds where splits are exact. */
+static uint32_t
+random_cut(const struct mmq_tree_column *column, const uint32_t *list, uint32_t n, bool is_exact, struct mmq_rng *rng, float *cut_out)
+{
+	float low = column->low[list[0]], range = column->low[list[n - 1]] - low;
 	double u = mmq_rng_uniform(rng);
-	if (!isfinite(high - low))
-		return 1 + (uint32_t)(u * (n - 1));
-	float cut = low + (float)u * (high - low);
+	if (!isfinite(range)) {
+		uint32_t below = 1 + (uint32_t)(u * (n - 1));
+		*cut_out = mmq_cart_middle(column, list[below - 1], list[below]);
+		return below;
+	}
+	float cut = low + (float)u * range;
 	uint32_t below = 1;
-	while (below + 1 < n && column->upper[list[below]] <= cut)
+	while (below + 1 < n && column->low[list[below]] <= cut)
 		below++;
+	uint32_t a = list[below - 1], b = list[below];
+	if (!is_exact || !(cut < column->low[b]))
+		cut = fminf(fmaxf(cut, column->upper[a]), column->upper[b - 1]);
+	*cut_out = cut;
 	return below;
 }
 
@@ -196,10 +212,11 @@ search_numeric(struct mmq_cart *cart, uint32_t c, uint32_t n, uint32_t count, st
 	const struct mmq_tree_column *column = &cart->data->bins->columns[c];
 	const uint32_t *list = cart->list;
 	uint32_t missing = column->bins, from = 0;
+	float cut = 0;
 	bool has_missing = list[n - 1] == missing, is_random = cart->data->options->extra_trees;
 	uint32_t values = has_missing ? n - 1 : n;
 	if (is_random && values > 1)
-		from = random_cut(column, list, values, rng) - 1;
+		from = random_cut(column, list, values, cart->data->options->exact, rng, &cut) - 1;
 	for (int with_less = 0; with_less < (has_missing ? 2 : 1); with_less++) {
 		struct sides sides;
 		sides_start(cart, &sides, count);
@@ -214,7 +231,9 @@ search_numeric(struct mmq_cart *cart, uint32_t c, uint32_t n, uint32_t count, st
 			bool less_second = has_missing ? with_less : sides.left_rows >= sides.right_rows;
 			best->column = c;
 			best->kind = less_second ? MMQ_NODE_LESS_SECOND : MMQ_NODE_LESS_FIRST;
-			best->bin = (uint16_t)(k + 1 < values ? (list[k] + list[k + 1] - 1) / 2 : missing - 1);
+			uint32_t next = k + 1 < values ? list[k + 1] : missing;
+			best->bin = (uint16_t)(next - 1);
+			best->threshold = is_random && k + 1 < values ? cut : mmq_cart_middle(column, list[k], next);
 		}
 	}
 }

@@ -296,6 +296,7 @@ split_leaf(struct mmq_grower *grower, struct mmq_grown *tree, struct candidate *
 	node->column = split->column;
 	node->kind = split->kind;
 	node->bin = split->bin;
+	node->threshold = split->kind == MMQ_NODE_CATEGORY ? 0 : grower->bins->columns[split->column].upper[split->bin];
 	node->gain = (float)split->gain;
 	if (split->kind == MMQ_NODE_CATEGORY)
 		node->set = mmq_grown_set(tree, &split->set);

@@ -184,7 +184,7 @@ mmq_tree_builder_add(struct mmq_tree_builder *builder, const struct mmq_grown *t
 		}
 		const struct mmq_tree_column *column = &builder->bins->columns[node->column];
 		builder->feature[k] = column->source;
-		builder->threshold[k] = node->kind == MMQ_NODE_CATEGORY ? (float)model->sets : column->upper[node->bin];
+		builder->threshold[k] = node->kind == MMQ_NODE_CATEGORY ? (float)model->sets : node->threshold;
 		if (node->kind == MMQ_NODE_CATEGORY)
 			add_set(builder, column, &tree->sets[node->set]);
 	}

@@ -52,7 +52,7 @@ struct mmq_grown_node {
 	uint32_t first;               /* 0: leaf; from the tree's start */
 	uint32_t column;              /* of bins; leaf: row of values of this tree */
 	uint32_t set;                 /* CATEGORY: number of the set */
-	float cover, gain;
+	float cover, gain, threshold; /* threshold: LESS_*, that of the model; it parts the node's rows as bin does */
 	uint16_t bin;                 /* bins <= bin are "less" */
 	uint8_t kind;
 };
