@@ -3,24 +3,11 @@ import pathlib
 import sys
 
 import pytest
-import zmq
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
-from helpers import Broker, fresh_home  # noqa: E402
-
-
-@pytest.fixture
-def context():
-    context = zmq.Context()
-    yield context
-    context.destroy(linger=0)
-
-
-@pytest.fixture
-def home():
-    with fresh_home() as home:
-        yield home
+from fixtures import context, home  # noqa: E402, F401
+from helpers import Broker  # noqa: E402
 
 
 @pytest.fixture

@@ -3,26 +3,13 @@ import pathlib
 import sys
 
 import pytest
-import zmq
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "daemon")]
 
-from helpers import Broker, fresh_home  # noqa: E402
+from fixtures import context, home  # noqa: E402, F401
+from helpers import Broker  # noqa: E402
 from processes import Service  # noqa: E402
-
-
-@pytest.fixture
-def context():
-    context = zmq.Context()
-    yield context
-    context.destroy(linger=0)
-
-
-@pytest.fixture
-def home():
-    with fresh_home() as home:
-        yield home
 
 
 @pytest.fixture
