@@ -413,7 +413,7 @@ turn(struct shell *shell, struct pollfd *wakes)
 		wakes[WAKE_PUBLISH].revents = 0;
 	if (shell->sink.was_used || wakes[WAKE_SINK].revents)
 		mmq_sink_read(&shell->sink);
-	if (shell->has_keys && wakes[WAKE_ZAP].revents)
+	if (shell->has_keys && (shell->zap.has_more || wakes[WAKE_ZAP].revents))
 		mmq_zap_answer(&shell->zap);
 	if (shell->http != NULL && wakes[WAKE_HTTP].revents)
 		mmq_shell_metrics_give(shell);
@@ -444,7 +444,8 @@ mmq_shell_loop(void *self, struct mmq_err *err)
 
 	mmq_shell_wakes_init(shell, wakes);
 	while (!shell->stopping) {
-		bool mail_waits = turn(shell, wakes), looks = shell->look_work || shell->look_request || shell->sink.was_used;
+		bool mail_waits = turn(shell, wakes);
+		bool looks = shell->look_work || shell->look_request || shell->sink.was_used || shell->zap.has_more;
 
 		if (looks && ++turns % TURNS_UNPOLLED != 0) {
 			for (int i = 0; i < WAKES; i++)

@@ -124,6 +124,7 @@ mmq_sink_read(struct sink *sink)
 		}
 		zmq_msg_close(&message);
 	}
+	sink->was_used = true;
 }
 
 void

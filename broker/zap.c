@@ -281,8 +281,10 @@ mmq_zap_answer(struct zap *zap)
 
 		while (more) {
 			size = zmq_recv(zap->socket, parts[count < 6 ? count : 6], 255, ZMQ_DONTWAIT);
-			if (size == -1)
+			if (size == -1) {
+				zap->has_more = false;
 				return;
+			}
 			size = size > 255 ? 255 : size;
 			sizes[count < 6 ? count : 6] = (size_t)size;
 			parts[count < 6 ? count : 6][size] = 0;
@@ -312,6 +314,7 @@ mmq_zap_answer(struct zap *zap)
 		zmq_send(zap->socket, user, strlen(user), ZMQ_SNDMORE);
 		zmq_send(zap->socket, "", 0, 0);
 	}
+	zap->has_more = true;
 }
 
 bool

@@ -31,6 +31,7 @@ struct zap {
 	uint64_t stamp;           /* of the folder's content */
 	bool revoked;             /* a key lost rights since mmq_zap_reload last said so */
 	int64_t looked_us;        /* when an unknown key last made us look at the folder */
+	bool has_more;            /* the last mmq_zap_answer stopped before it found nothing: the socket may be silent over the rest */
 	uint64_t denied;
 };
 

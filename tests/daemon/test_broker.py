@@ -416,3 +416,12 @@ def test_list_of_jobs_says_why_a_training_failed(context, broker):
     assert client.receive()["job"]
     job, = until(lambda: client.ask("job.list", state="failed")["jobs"])
     assert job["error"]["message"] == "target: no such column" and job["error"]["code"] == "INVALID_ARGUMENT"
+
+
+def test_many_subscriptions_at_once_are_all_heard(context, broker):
+    """More than one look of the broker takes: nothing else has to happen for it to look again."""
+    client, socket = Client(context, broker), context.socket(zmq.SUB)
+    for i in range(1000):
+        socket.subscribe(f"job/somebody-else/{i}")
+    socket.connect(broker.endpoints["sink"])
+    assert until(lambda: client.ask("status")["counters"]["sink_refused"] == 1000)
