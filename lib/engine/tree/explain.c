@@ -16,7 +16,7 @@
 #include "engine/tree/walk.h"
 #include "math/cpu.h"
 
-enum { ROWS_MAX = 64, VECTOR = 8, GROUPS = ROWS_MAX / MMQ_WALK_LANES };
+enum { ROWS_MAX = 64, VECTOR = MMQ_SHAP_VECTOR, GROUPS = ROWS_MAX / MMQ_WALK_LANES };
 
 typedef double doubles __attribute__((vector_size(64)));
 typedef int64_t longs __attribute__((vector_size(64)));
@@ -60,7 +60,7 @@ vectors_of(size_t rows)
 static uint32_t
 pieces_of(uint32_t points)
 {
-	return (points + VECTOR - 1) / VECTOR;
+	return (uint32_t)(mmq_shap_padded(points) / VECTOR);
 }
 
 static void *
@@ -94,7 +94,9 @@ mmq_tree_shap_scratch_bytes(const struct mmq_tree_model *model, size_t rows_max)
 {
 	struct explain e;
 	char *from = (char *)64;  /* any aligned place: only the distance counts */
-	return (size_t)(lay_out(&e, model, rows_max, from) - from);
+	size_t many = (size_t)(lay_out(&e, model, rows_max, from) - from);
+	size_t one = model->outputs * (size_t)model->walk->shap->used * sizeof(double) + 64 + mmq_tree_explain_row_bytes(model);
+	return many > one ? many : one;
 }
 
 static inline __attribute__((always_inline)) doubles
@@ -103,21 +105,22 @@ pick(longs mask, double a)
 	return (doubles)(mask & (longs)((doubles){ 0 } + a));
 }
 
-/* rule: points and weights, padded to pieces of 8. The part of a feature that lets the row through is (1 - z) w / (z (1 - t) + t) times the
+/* rule: points, weights and -w / (1 - t), padded to pieces of 8. The part of a feature that lets the row through is (1 - z) w / (z (1 - t) + t) times the
  * product, of one that does not -w / (1 - t) times it. */
 static inline __attribute__((always_inline)) void
 find_factors(struct factors *f, uint32_t pieces, const double *rule, double z_before, double z)
 {
 	for (uint32_t k = 0; k < pieces; k++, f++) {
-		doubles t, w, rest;
+		doubles t, w, lost, rest;
 		memcpy(&t, rule + k * VECTOR, sizeof(t));
 		memcpy(&w, rule + (pieces + k) * VECTOR, sizeof(w));
+		memcpy(&lost, rule + (2 * pieces + k) * VECTOR, sizeof(lost));
 		rest = 1 - t;
 		doubles above = 1 / (z_before * rest + t), here = z * rest + t, taken_back = (1 - z_before) * w * above;
 		f->kept = here * above;
 		f->stopped = z * rest * above;
-		f->part_kept = (1 - z) * w / here - taken_back;
-		f->part_stopped = -w / rest - taken_back;
+		f->part_kept = (1 - z) * w * (1 / here) - taken_back;
+		f->part_stopped = lost - taken_back;
 	}
 }
 
@@ -285,20 +288,36 @@ load_rows(struct explain *e, size_t count)
 	}
 }
 
+/* Row r of the batch from its values phi[(output * used + feature) * step]. */
 static void
-write_rows(const struct explain *e, struct mmq_outputs *out, size_t count)
+write_row(const struct mmq_tree_model *model, const double *phi, size_t step, double *out)
+{
+	const struct mmq_tree_shap *shap = model->walk->shap;
+	double scale = model->boosting == MMQ_TREE_GBDT ? 1.0 : 1.0 / model->trees;
+	memset(out, 0, (size_t)model->outputs * model->features * sizeof(*out));
+	for (uint32_t c = 0; c < model->outputs; c++)
+		for (uint32_t u = 0; u < shap->used; u++)
+			out[(size_t)c * model->features + shap->feature[u]] = phi[(c * shap->used + u) * step] * scale;
+}
+
+static void
+explain_block(struct explain *e, size_t count, double *out)
 {
 	const struct mmq_tree_model *model = e->model;
 	const struct mmq_tree_shap *shap = model->walk->shap;
-	double scale = model->boosting == MMQ_TREE_GBDT ? 1.0 : 1.0 / model->trees;
-	for (size_t r = 0; r < count; r++) {
-		for (uint32_t c = 0; c < model->outputs; c++) {
-			double *to = out->contribution + ((e->first + r) * model->outputs + c) * model->features;
-			memset(to, 0, model->features * sizeof(*to));
-			for (uint32_t u = 0; u < shap->used; u++)
-				to[shap->feature[u]] = e->phi[(c * shap->used + u) * e->vectors + r / VECTOR][r % VECTOR] * scale;
-		}
-	}
+	void (*explain)(struct explain *) = explain_portable;
+#if defined(__x86_64__)
+	explain = mmq_cpu_has_avx512() ? explain_avx512 : mmq_cpu_has_avx2() ? explain_avx2 : explain_portable;
+#endif
+	e->vectors = vectors_of(count);
+	load_rows(e, count);
+	memset(e->phi, 0, model->outputs * (size_t)shap->used * e->vectors * sizeof(*e->phi));
+	memset(e->let, 0xff, shap->used * e->vectors * sizeof(*e->let));
+	for (uint32_t u = 0; u < shap->used; u++)
+		e->z[u] = 1.0;
+	explain(e);
+	for (size_t r = 0; r < count; r++)
+		write_row(model, (const double *)e->phi + r, e->vectors * VECTOR, out + r * model->outputs * model->features);
 }
 
 void
@@ -306,24 +325,22 @@ mmq_tree_explain(const struct mmq_tree_model *model, const struct mmq_batch *x, 
 {
 	const struct mmq_tree_shap *shap = model->walk->shap;
 	struct explain e = { .model = model, .x = x, .space = mmq_tree_slots_space(&model->walk->slots, x) };
-	void (*explain)(struct explain *) = explain_portable;
-#if defined(__x86_64__)
-	explain = mmq_cpu_has_avx512() ? explain_avx512 : mmq_cpu_has_avx2() ? explain_avx2 : explain_portable;
-#endif
-	lay_out(&e, model, x->rows, scratch);
-	for (; e.first < x->rows; e.first += ROWS_MAX) {
-		size_t count = x->rows - e.first < ROWS_MAX ? x->rows - e.first : ROWS_MAX;
-		e.vectors = vectors_of(count);
-		load_rows(&e, count);
-		memset(e.phi, 0, model->outputs * (size_t)shap->used * e.vectors * sizeof(*e.phi));
-		memset(e.let, 0xff, shap->used * e.vectors * sizeof(*e.let));
-		for (uint32_t u = 0; u < shap->used; u++)
-			e.z[u] = 1.0;
-		explain(&e);
-		write_rows(&e, out, count);
+	size_t values = (size_t)model->outputs * model->features;
+	char *at = scratch;
+	double *phi = take(&at, model->outputs * (size_t)shap->used, sizeof(double));
+	bool singly = shap->edges != NULL && x->rows <= MMQ_SHAP_ONE_ROWS_MAX;
+	for (size_t r = 0; singly && r < x->rows; r++) {
+		mmq_tree_explain_row(model, x, r, phi, at);
+		write_row(model, phi, 1, out->contribution + r * values);
+	}
+	if (!singly)
+		lay_out(&e, model, x->rows, scratch);
+	for (size_t count; !singly && e.first < x->rows; e.first += count) {
+		count = x->rows - e.first < ROWS_MAX ? x->rows - e.first : ROWS_MAX;
+		explain_block(&e, count, out->contribution + e.first * values);
 	}
 	if (out->base != NULL)
 		memcpy(out->base, shap->expected, model->outputs * sizeof(double));
 	if (out->contribution_error != NULL)
-		memset(out->contribution_error, 0, x->rows * model->outputs * model->features * sizeof(double));
+		memset(out->contribution_error, 0, x->rows * values * sizeof(double));
 }

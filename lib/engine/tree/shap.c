@@ -30,29 +30,41 @@ make_rule(uint32_t n, double *t, double *w)
 	}
 }
 
-struct path { uint32_t node, feature; uint8_t stage; };
+struct path { uint32_t node, feature, last_before; uint8_t stage; };
 
-/* The most different features on any path of a tree, and its depth; uses (used) counts how often each is on the path. */
+/* The most different features on any path of a tree; uses (used) counts how often each is on the path, last (used) is the end of its last edge
+ * there. Fills earlier and edges, where they are wanted. */
 static uint32_t
-count_features(const struct mmq_tree_shap *shap, const struct mmq_tree_model *model, uint32_t tree, struct path *path, uint32_t *uses)
+walk_paths(struct mmq_tree_shap *shap, const struct mmq_tree_model *model, uint32_t tree, struct path *path, uint32_t *uses, uint32_t *last)
 {
 	uint32_t start = model->tree_start[tree], depth = 1, distinct = 0, most = 0;
+	struct mmq_shap_edge *edge = shap->edges != NULL ? shap->edges + start : NULL;
 	path[0] = (struct path){ 0 };
 	while (depth > 0) {
 		struct path *top = &path[depth - 1];
 		uint32_t k = start + top->node;
-		if (top->stage == 0 && model->kind[k] != MMQ_NODE_LEAF) {
+		bool is_leaf = model->kind[k] == MMQ_NODE_LEAF;
+		if (top->stage == 0 && !is_leaf) {
 			top->feature = shap->used_of[model->feature[k]];
+			top->last_before = last[top->feature];
 			distinct += uses[top->feature]++ == 0;
 			most = distinct > most ? distinct : most;
+			if (edge != NULL)
+				shap->earlier[k] = top->last_before;
 		}
-		if (model->kind[k] == MMQ_NODE_LEAF || top->stage == 2) {
-			if (model->kind[k] != MMQ_NODE_LEAF)
+		if (is_leaf || top->stage == 2) {
+			if (!is_leaf) {
 				distinct -= --uses[top->feature] == 0;
+				last[top->feature] = top->last_before;
+			}
 			depth--;
+			if (edge != NULL && depth > 0)
+				*edge++ = (struct mmq_shap_edge){ top->node, path[depth - 1].node, path[depth - 1].feature };
 			continue;
 		}
-		path[depth++] = (struct path){ .node = model->first[k] + top->stage++ };
+		uint32_t child = model->first[k] + top->stage++;
+		last[top->feature] = child;
+		path[depth++] = (struct path){ .node = child };
 	}
 	return most;
 }
@@ -102,13 +114,6 @@ find_expected(struct mmq_tree_shap *shap, const struct mmq_tree_model *model)
 	free(share);
 }
 
-/* Rules are read eight points at a time. */
-static size_t
-padded(uint32_t points)
-{
-	return ((size_t)points + 7) / 8 * 8;
-}
-
 static void
 make_rules(struct mmq_tree_shap *shap, const struct mmq_tree_model *model)
 {
@@ -119,12 +124,17 @@ make_rules(struct mmq_tree_shap *shap, const struct mmq_tree_model *model)
 		is_needed[shap->points[tree]] = true;
 	for (uint32_t n = 1; n <= shap->points_max; n++) {
 		shap->rule_start[n] = size;
-		size += is_needed[n] ? 2 * padded(n) : 0;
+		size += is_needed[n] ? 3 * mmq_shap_padded(n) : 0;
 	}
 	shap->rule = mmq_array(size + 1, sizeof(double));
-	for (uint32_t n = 1; n <= shap->points_max; n++)
-		if (is_needed[n])
-			make_rule(n, shap->rule + shap->rule_start[n], shap->rule + shap->rule_start[n] + padded(n));
+	for (uint32_t n = 1; n <= shap->points_max; n++) {
+		double *t = shap->rule + shap->rule_start[n], *w = t + mmq_shap_padded(n), *lost = w + mmq_shap_padded(n);
+		if (!is_needed[n])
+			continue;
+		make_rule(n, t, w);
+		for (uint32_t i = 0; i < n; i++)
+			lost[i] = -w[i] / (1 - t[i]);
+	}
 	free(is_needed);
 }
 
@@ -136,9 +146,17 @@ mmq_tree_shap_new(const struct mmq_tree_model *model)
 	uint32_t *depth = mmq_array((size_t)model->nodes + 1, sizeof(*depth));
 	find_used(shap, model);
 	shap->points = mmq_array((size_t)model->trees + 1, sizeof(uint32_t));
-	uint32_t *uses = mmq_array((size_t)shap->used + 1, sizeof(*uses));
+	uint32_t *uses = mmq_array((size_t)shap->used + 1, sizeof(*uses)), *last = mmq_array((size_t)shap->used + 1, sizeof(*last));
 	for (uint32_t tree = 0; tree < model->trees; tree++) {
-		shap->points[tree] = (count_features(shap, model, tree, path, uses) + 1) / 2;
+		uint32_t nodes = model->tree_start[tree + 1] - model->tree_start[tree];
+		shap->nodes_max = nodes > shap->nodes_max ? nodes : shap->nodes_max;
+	}
+	if (shap->nodes_max <= MMQ_SHAP_ONE_NODES_MAX) {
+		shap->earlier = mmq_array((size_t)model->nodes + 1, sizeof(*shap->earlier));
+		shap->edges = mmq_array((size_t)model->nodes + 1, sizeof(*shap->edges));
+	}
+	for (uint32_t tree = 0; tree < model->trees; tree++) {
+		shap->points[tree] = (walk_paths(shap, model, tree, path, uses, last) + 1) / 2;
 		shap->points_max = shap->points[tree] > shap->points_max ? shap->points[tree] : shap->points_max;
 		for (uint32_t k = model->tree_start[tree]; k < model->tree_start[tree + 1]; k++) {
 			shap->depth_max = depth[k] > shap->depth_max ? depth[k] : shap->depth_max;
@@ -151,6 +169,7 @@ mmq_tree_shap_new(const struct mmq_tree_model *model)
 	free(path);
 	free(depth);
 	free(uses);
+	free(last);
 	return shap;
 }
 
@@ -166,6 +185,8 @@ mmq_tree_shap_destroy(struct mmq_tree_shap **shap_p)
 	free(shap->feature);
 	free(shap->used_of);
 	free(shap->expected);
+	free(shap->earlier);
+	free(shap->edges);
 	free(shap);
 	*shap_p = NULL;
 }
