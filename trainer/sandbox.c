@@ -145,6 +145,9 @@ mmq_sandbox_run(const struct mmq_sandbox *sandbox, int (*work)(void *work_arg, i
 		return explain(sandbox, status, err);
 	if (from_child.code == MMQ_OK)
 		return 0;
+	/* The child read a stranger's file: its texts end where they may. */
+	from_child.message[sizeof(from_child.message) - 1] = from_child.field[sizeof(from_child.field) - 1] = '\0';
+	from_child.got[sizeof(from_child.got) - 1] = from_child.want[sizeof(from_child.want) - 1] = '\0';
 	*err = from_child;
 	return -1;
 }
