@@ -122,15 +122,15 @@ kept_load(struct journal_db *db)
 	    "FROM request WHERE state <> 0 GROUP BY 1";
 	sqlite3_stmt *statement;
 	size_t size;
-	int code = journal_setting_get(db, "kept", db->kept, sizeof(db->kept), &size);
+	int code = journal_setting_get(db, "kept", db->numbers.kept, sizeof(db->numbers.kept), &size);
 
-	if (code != SQLITE_OK || size == sizeof(db->kept))
+	if (code != SQLITE_OK || size == sizeof(db->numbers.kept))
 		return code;
 	code = sqlite3_prepare_v2(db->db, count, -1, &statement, NULL);
 	while (code == SQLITE_OK && sqlite3_step(statement) == SQLITE_ROW)
-		db->kept[sqlite3_column_int(statement, 0) != 0] = (uint64_t)sqlite3_column_int64(statement, 1);
+		db->numbers.kept[sqlite3_column_int(statement, 0) != 0] = (uint64_t)sqlite3_column_int64(statement, 1);
 	sqlite3_finalize(statement);
-	return code == SQLITE_OK ? journal_setting_put(db, "kept", db->kept, sizeof(db->kept)) : code;
+	return code == SQLITE_OK ? journal_setting_put(db, "kept", db->numbers.kept, sizeof(db->numbers.kept)) : code;
 }
 
 /* Make the tables of a new file, or check that an old one is ours and not newer. */
@@ -173,9 +173,10 @@ journal_file_start(struct journal_db *db, const char *path, struct mmq_journal_i
 	memset(info, 0, sizeof(*info));
 	if (journal_setting_get(db, "id", info->id, sizeof(info->id), &id_size) != SQLITE_OK || id_size != sizeof(info->id) ||
 	    journal_setting_get(db, "fingerprint_key", info->fingerprint_key, sizeof(info->fingerprint_key), &key_size) != SQLITE_OK ||
-	    key_size != sizeof(info->fingerprint_key) || journal_setting_get(db, "next", &db->next, sizeof(db->next), &next_size) != SQLITE_OK ||
-	    next_size != sizeof(db->next) || kept_load(db) != SQLITE_OK || journal_setting_get(db, "start", &info->start, sizeof(info->start), &start_size) != SQLITE_OK)
+	    key_size != sizeof(info->fingerprint_key) || journal_setting_get(db, "next", &db->numbers.next, sizeof(db->numbers.next), &next_size) != SQLITE_OK ||
+	    next_size != sizeof(db->numbers.next) || kept_load(db) != SQLITE_OK || journal_setting_get(db, "start", &info->start, sizeof(info->start), &start_size) != SQLITE_OK)
 		return mmq_err_set(err, MMQ_DATA_LOSS, "journal '%s': its settings are damaged", path);
+	db->numbers.reserved = db->numbers.next;
 	info->start++;
 	if (journal_setting_put(db, "start", &info->start, sizeof(info->start)) != SQLITE_OK)
 		return mmq_err_set(err, MMQ_UNAVAILABLE, "journal '%s': cannot be written: %s", path, sqlite3_errmsg(db->db));

@@ -1,19 +1,16 @@
-/* journal_rows.c: the journal's schema in one place: tables, columns, statements, and the checksum of every row.
+/* journal_rows.c: the columns of a request's row, and the checksum of every row.
  *
  * One table of columns makes the SQL, binds, reads and hashes a row, so that none of them can forget a column. The checksum
- * (SipHash of the columns with the row's seq) finds flipped bits, which SQLite itself does not see; bodies and answers
- * lie in tables of their own, so that lists do not read them. */
+ * (SipHash of the columns with the row's seq) finds flipped bits, which SQLite itself does not see. */
 #include "broker/journal_inner.h"
 
 #include <assert.h>
 #include <stddef.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <sodium.h>
 
-#include "util/mem.h"
 #include "wire/peek.h"
 
 enum column_type { COL_U8, COL_BOOL, COL_U32, COL_U64, COL_STATE, COL_CODE, COL_OP, COL_TEXT, COL_BYTES, COL_ID };
@@ -40,141 +37,12 @@ static const struct column columns[] = {
 };
 enum { COLUMNS = sizeof(columns) / sizeof(columns[0]) };
 
-/* State 0 is MMQ_JOB_QUEUED: the only one that is not an end. `@` stands for the list of all columns. */
-static const char tables[] =
-    "CREATE TABLE request (seq INTEGER PRIMARY KEY, @, sum);"
-    "CREATE UNIQUE INDEX request_id ON request (tenant, id_is_binary, id) WHERE id IS NOT NULL;"
-    "CREATE UNIQUE INDEX request_job ON request (job) WHERE job IS NOT NULL;"
-    "CREATE INDEX request_lane ON request (tenant, kind, priority, model, version, seq) WHERE state = 0;"
-    "CREATE INDEX request_deadline ON request (deadline_ms) WHERE state = 0 AND deadline_ms > 0;"
-    "CREATE INDEX request_train ON request (tenant, seq) WHERE kind = 1;"
-    "CREATE INDEX request_result ON request (tenant, result_seq) WHERE topic <> '';"
-    "CREATE INDEX request_dead ON request (tenant, seq) WHERE state = 3 AND strikes > 0;"
-    "CREATE INDEX request_ended ON request (ended_ms) WHERE state <> 0;"
-    "CREATE TABLE body (seq INTEGER PRIMARY KEY, bytes BLOB, payload BLOB, sum);"
-    "CREATE TABLE answer (seq INTEGER PRIMARY KEY, bytes BLOB, payload BLOB, sum);"
-    "CREATE TABLE grants (tenant, model, what, number, job, sum, PRIMARY KEY (tenant, model, what, number)) WITHOUT ROWID;"
-    "CREATE INDEX grants_job ON grants (job);"
-    "CREATE TABLE setting (key TEXT PRIMARY KEY, value BLOB, sum) WITHOUT ROWID;";
-
-#define ROW "SELECT seq, @, sum FROM request "
-static const char *const statements[JOURNAL_STATEMENTS] = {
-	[JS_PUT] = "INSERT OR IGNORE INTO request (seq, @, sum) VALUES (?, #, ?)",
-	[JS_FIND_SEQ] = ROW "WHERE seq = ?",
-	[JS_AFTER] = ROW "WHERE seq > ? ORDER BY seq LIMIT ?",
-	[JS_FIND_ID] = ROW "WHERE tenant = ? AND id_is_binary = ? AND id = ?",
-	[JS_FIND_JOB] = ROW "WHERE job = ? AND tenant = ?",
-	[JS_HAS_JOB] = "SELECT 1 FROM request WHERE job = ?",
-	[JS_CHANGE] = "UPDATE request SET %, sum = ? WHERE seq = ?",
-	[JS_BODY_PUT] = "INSERT INTO body (seq, bytes, payload, sum) VALUES (?, ?, ?, ?)",
-	[JS_BODY_GET] = "SELECT bytes, payload, sum FROM body WHERE seq = ?",
-	[JS_BODY_DELETE] = "DELETE FROM body WHERE seq = ?",
-	[JS_ANSWER_PUT] = "INSERT INTO answer (seq, bytes, payload, sum) VALUES (?, ?, ?, ?)",
-	[JS_ANSWER_GET] = "SELECT bytes, payload, sum FROM answer WHERE seq = ?",
-	[JS_ANSWER_DELETE] = "DELETE FROM answer WHERE seq = ?",
-	[JS_GRANT_JOB] = "SELECT number, job, sum FROM grants WHERE tenant = ?1 AND model = ?2 AND what = ?3 AND job = ?4 ORDER BY number DESC LIMIT 1",
-	[JS_GRANT_MAX] = "SELECT number, job, sum FROM grants WHERE tenant = ?1 AND model = ?2 AND what = ?3 ORDER BY number DESC LIMIT 1",
-	[JS_GRANT_PUT] = "INSERT INTO grants (tenant, model, what, job, number, sum) VALUES (?, ?, ?, ?, ?, ?)",
-	[JS_SETTING_PUT] = "INSERT INTO setting (key, value, sum) VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value, sum = excluded.sum",
-	[JS_SETTING_GET] = "SELECT value, sum FROM setting WHERE key = ?",
-	[JS_PRUNE_FIND] = "SELECT seq FROM request WHERE state <> 0 AND ended_ms < ? AND NOT (state = 3 AND strikes > 0 AND code = 'INTERNAL') "
-	    "ORDER BY ended_ms LIMIT ?",
-	[JS_PRUNE_DEAD] = "SELECT seq FROM request INDEXED BY request_dead WHERE state = 3 AND strikes > 0 AND code = 'INTERNAL' AND ended_ms < ? "
-	    "ORDER BY ended_ms LIMIT ?",
-	[JS_SIZE] = "SELECT (SELECT length(bytes) + ifnull(length(payload), 0) FROM answer WHERE seq = ?1), "
-	    "(SELECT length(bytes) + ifnull(length(payload), 0) FROM body WHERE seq = ?1)",
-	[JS_PRUNE] = "DELETE FROM request WHERE seq = ?",
-	[JS_LANES] = "SELECT tenant, kind, priority, model, version, count(*), min(seq) FROM request WHERE state = 0 "
-	    "GROUP BY tenant, kind, priority, model, version LIMIT ? OFFSET ?",
-	[JS_HEADS] = ROW "WHERE state = 0 AND tenant = ? AND kind = ? AND priority = ? AND model = ? AND version = ? AND seq > ? ORDER BY seq LIMIT ?",
-	[JS_LIST] = ROW "WHERE kind = 1 AND tenant = ?1 AND seq < ?2 AND (?3 < 0 OR state = ?3) AND (?4 = '' OR model = ?4) ORDER BY seq DESC LIMIT ?5",
-	[JS_DEAD] = ROW "WHERE tenant = ?1 AND state = 3 AND strikes > 0 AND strikes >= ?2 AND code = 'INTERNAL' AND seq < ?3 ORDER BY seq DESC LIMIT ?4",
-	[JS_EXPIRED] = ROW "WHERE state = 0 AND deadline_ms > 0 AND deadline_ms <= ? ORDER BY deadline_ms LIMIT ?",
-	[JS_EXPIRED_NEXT] = "SELECT min(deadline_ms) FROM request WHERE state = 0 AND deadline_ms > 0 AND deadline_ms > ?",
-	[JS_RESULTS] = ROW "WHERE tenant = ?1 AND topic <> '' AND result_seq > ?2 AND substr(topic, 1, length(?3)) = ?3 ORDER BY result_seq LIMIT ?4",
-	[JS_RESULTS_OLDEST] = "SELECT min(result_seq) FROM request WHERE tenant = ? AND topic <> ''",
-	[JS_PAGES] = "PRAGMA page_count",
-	[JS_FREE_PAGES] = "PRAGMA freelist_count",
-	[JS_BEGIN] = "BEGIN IMMEDIATE",
-	[JS_COMMIT] = "COMMIT",
-	[JS_ROLLBACK] = "ROLLBACK",
-	[JS_SAVE] = "SAVEPOINT command",
-	[JS_SAVE_BACK] = "ROLLBACK TO command",
-	[JS_SAVE_RELEASE] = "RELEASE command",
-};
-
-/* Replace @ by the columns, # by as many ?, % by the assignments of the changing ones. */
-static void
-expand(struct mmq_buf *sql, const char *text)
+const char *
+journal_column(size_t index, bool *changes_out)
 {
-	for (; *text != '\0'; text++) {
-		const char *gap = "";
-		if (strchr("@#%", *text) == NULL)
-			mmq_buf_append(sql, text, 1);
-		for (size_t i = 0; i < COLUMNS && strchr("@#%", *text) != NULL; i++) {
-			if (*text == '%' && !columns[i].changes)
-				continue;
-			if (*text == '#')
-				mmq_buf_printf(sql, "%s?", gap);
-			else
-				mmq_buf_printf(sql, "%s%s%s", gap, columns[i].name, *text == '%' ? " = ?" : "");
-			gap = ", ";
-		}
-	}
+	*changes_out = index < COLUMNS && columns[index].changes;
+	return index < COLUMNS ? columns[index].name : NULL;
 }
-
-int
-journal_create(struct journal_db *db)
-{
-	struct mmq_buf sql;
-
-	mmq_buf_init(&sql, 1 << 16);
-	expand(&sql, tables);
-	int code = sqlite3_exec(db->db, mmq_buf_text(&sql), NULL, NULL, NULL);
-	mmq_buf_fini(&sql);
-	return code;
-}
-
-int
-journal_statement(struct journal_db *db, enum journal_statement which, sqlite3_stmt **statement_out)
-{
-	int code = SQLITE_OK;
-
-	if (db->statements[which] == NULL) {
-		struct mmq_buf sql;
-		mmq_buf_init(&sql, 1 << 16);
-		expand(&sql, statements[which]);
-		code = sqlite3_prepare_v3(db->db, mmq_buf_text(&sql), -1, SQLITE_PREPARE_PERSISTENT, &db->statements[which], NULL);
-		mmq_buf_fini(&sql);
-	} else {
-		sqlite3_reset(db->statements[which]);
-	}
-	*statement_out = db->statements[which];
-	return code;
-}
-
-void
-journal_statements_fini(struct journal_db *db)
-{
-	for (size_t i = 0; i < JOURNAL_STATEMENTS; i++)
-		sqlite3_finalize(db->statements[i]);
-	memset(db->statements, 0, sizeof(db->statements));
-}
-
-int
-journal_run(struct journal_db *db, enum journal_statement which)
-{
-	sqlite3_stmt *statement;
-	int code = journal_statement(db, which, &statement);
-
-	if (code != SQLITE_OK)
-		return code;
-	code = sqlite3_step(statement);
-	sqlite3_reset(statement);
-	return code == SQLITE_DONE || code == SQLITE_ROW ? SQLITE_OK : code;
-}
-
-/* ---- Values and checksums --------------------------------------------------------------------------------------- */
 
 static const uint8_t sum_key[crypto_shorthash_KEYBYTES] = "modelmq journal";   /* fixed: against accidents, not attackers */
 
@@ -349,82 +217,6 @@ journal_take_row(struct journal_db *db, sqlite3_stmt *statement, struct mmq_jour
 	return false;
 }
 
-/* ---- Bodies ----------------------------------------------------------------------------------------------------- */
-
-static void
-body_free(struct mmq_body *body)
-{
-	free(body);
-}
-
-struct mmq_body *
-journal_body_new(const void *bytes, size_t size, const void *payload, size_t payload_size)
-{
-	struct mmq_body *body = mmq_alloc(sizeof(*body) + size + payload_size);
-	uint8_t *room = (uint8_t *)(body + 1);
-
-	memcpy(room, size > 0 ? bytes : "", size);
-	memcpy(room + size, payload_size > 0 ? payload : "", payload_size);
-	*body = (struct mmq_body){ .bytes = room, .size = size, .payload = payload_size > 0 ? room + size : NULL, .payload_size = payload_size,
-		.release = body_free };
-	return body;
-}
-
-/* Bound to its row and table, so that a body that turns up elsewhere is found out. */
-static int64_t
-body_sum(bool is_answer, uint64_t seq, const void *bytes, size_t size, const void *payload, size_t payload_size)
-{
-	const uint64_t input[] = { is_answer, seq, size, (uint64_t)journal_sum(bytes, size), payload_size, (uint64_t)journal_sum(payload, payload_size) };
-
-	return journal_sum(input, sizeof(input));
-}
-
-int
-journal_put_body(struct journal_db *db, enum journal_statement which, uint64_t seq, const struct mmq_body *body)
-{
-	sqlite3_stmt *statement;
-	int code = journal_statement(db, which, &statement);
-
-	if (code != SQLITE_OK)
-		return code;
-	sqlite3_bind_int64(statement, 1, (int64_t)seq);
-	sqlite3_bind_blob64(statement, 2, body->bytes, body->size, SQLITE_STATIC);
-	sqlite3_bind_blob64(statement, 3, body->payload, body->payload_size, SQLITE_STATIC);
-	sqlite3_bind_int64(statement, 4, body_sum(which == JS_ANSWER_PUT, seq, body->bytes, body->size, body->payload, body->payload_size));
-	code = sqlite3_step(statement);
-	sqlite3_reset(statement);
-	sqlite3_clear_bindings(statement);   /* the bytes are the caller's and may go now */
-	return code == SQLITE_DONE ? SQLITE_OK : code;
-}
-
-int
-journal_get_body(struct journal_db *db, enum journal_statement which, uint64_t seq, struct mmq_body **body_out)
-{
-	sqlite3_stmt *statement;
-	int code = journal_statement(db, which, &statement);
-
-	*body_out = NULL;
-	if (code != SQLITE_OK)
-		return code;
-	sqlite3_bind_int64(statement, 1, (int64_t)seq);
-	code = sqlite3_step(statement);
-	if (code == SQLITE_ROW) {
-		const void *bytes = sqlite3_column_blob(statement, 0), *payload = sqlite3_column_blob(statement, 1);
-		size_t size = (size_t)sqlite3_column_bytes(statement, 0), payload_size = (size_t)sqlite3_column_bytes(statement, 1);
-		bool is_whole = body_sum(which == JS_ANSWER_GET, seq, bytes, size, payload, payload_size) == sqlite3_column_int64(statement, 2);
-		code = is_whole ? SQLITE_OK : SQLITE_CORRUPT;
-		if (is_whole)
-			*body_out = journal_body_new(bytes, size, payload, payload_size);
-	}
-	sqlite3_reset(statement);
-	if (code == SQLITE_CORRUPT) {
-		db->damaged++;
-		snprintf(db->why, sizeof(db->why), "the %s of request %llu of the journal is damaged: wrong checksum",
-		    which == JS_ANSWER_GET ? "answer" : "body", (unsigned long long)seq);
-	}
-	return code == SQLITE_DONE ? SQLITE_OK : code;
-}
-
 int64_t
 journal_sum_grant(const struct mmq_journal_row *row, uint8_t what, uint32_t number)
 {
@@ -432,32 +224,6 @@ journal_sum_grant(const struct mmq_journal_row *row, uint8_t what, uint32_t numb
 		journal_sum(row->job, sizeof(row->job)) };
 
 	return journal_sum(input, sizeof(input));
-}
-
-static void
-row_fini(struct mmq_journal_row *row)
-{
-	if (row->body != NULL)
-		row->body->release(row->body);
-	if (row->answer != NULL)
-		row->answer->release(row->answer);
-}
-
-void
-journal_release(struct mmq_journal_event *event)
-{
-	if (event->found != NULL)
-		row_fini(event->found);
-	for (uint32_t i = 0; event->page != NULL && i < event->page->count; i++)
-		row_fini(&event->page->rows[i]);
-	if (event->page != NULL) {
-		free(event->page->rows);
-		free(event->page->numbers);
-	}
-	free(event->page);
-	free(event->found);
-	event->page = NULL;
-	event->found = NULL;
 }
 
 bool

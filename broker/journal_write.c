@@ -64,7 +64,7 @@ put(struct journal_db *db, const struct mmq_journal_command *command, struct mmq
 	sqlite3_stmt *statement;
 	int code;
 
-	row.seq = db->next;
+	row.seq = db->numbers.next;
 	row.state = MMQ_JOB_QUEUED;
 	row.code = MMQ_OK;
 	row.result_version = row.attempt = row.strikes = 0;
@@ -88,7 +88,7 @@ put(struct journal_db *db, const struct mmq_journal_command *command, struct mmq
 		int undone = run_for(db, JS_PRUNE, row.seq);
 		return undone != SQLITE_OK ? undone : code;
 	}
-	event->seq = db->next++;
+	event->seq = db->numbers.next++;
 	return SQLITE_OK;
 }
 
@@ -176,7 +176,7 @@ end(struct journal_db *db, const struct mmq_journal_command *command, struct mmq
 	row.code = is_cancel && command->row.code == MMQ_OK ? MMQ_CANCELLED : command->row.code;
 	row.result_version = command->row.result_version;
 	row.ended_ms = command->wall_ms;
-	row.result_seq = db->next;
+	row.result_seq = db->numbers.next;
 	memcpy(row.message, command->row.message, sizeof(row.message));
 	memcpy(row.topic, command->row.topic, sizeof(row.topic));
 	if ((code = journal_run(db, JS_SAVE)) != SQLITE_OK)
@@ -188,8 +188,8 @@ end(struct journal_db *db, const struct mmq_journal_command *command, struct mmq
 		code = run_for(db, JS_BODY_DELETE, row.seq);
 	if ((code = savepoint_end(db, code)) != SQLITE_OK)
 		return code;
-	event->result_seq = db->next++;
-	db->kept[journal_kept_as(&row)] += MMQ_KEPT_ROW_BYTES + (command->body != NULL ? command->body->size + command->body->payload_size : 0) +
+	event->result_seq = db->numbers.next++;
+	db->numbers.kept[journal_kept_as(&row)] += MMQ_KEPT_ROW_BYTES + (command->body != NULL ? command->body->size + command->body->payload_size : 0) +
 	    (row.keep || command->row.keep ? row.body_size + row.payload_size : 0);
 	return SQLITE_OK;
 }
@@ -214,7 +214,7 @@ kept_size(struct journal_db *db, uint64_t seq, uint64_t *bytes_out)
 static void
 kept_less(struct journal_db *db, enum mmq_journal_kept as, uint64_t bytes)
 {
-	db->kept[as] -= bytes < db->kept[as] ? bytes : db->kept[as];
+	db->numbers.kept[as] -= bytes < db->numbers.kept[as] ? bytes : db->numbers.kept[as];
 }
 
 /* REVIVE and FORGET: what an operator does with a dead letter. */
@@ -330,7 +330,7 @@ forget(struct journal_db *db, const struct mmq_journal_command *command, int64_t
 	sqlite3_reset(statement);
 	if (code == SQLITE_ROW || code == SQLITE_DONE)
 		code = SQLITE_OK;
-	for (uint32_t i = 0; i < count && code == SQLITE_OK && (bytes_max == 0 || db->kept[as] > bytes_max); i++) {
+	for (uint32_t i = 0; i < count && code == SQLITE_OK && (bytes_max == 0 || db->numbers.kept[as] > bytes_max); i++) {
 		code = kept_size(db, seqs[i], &bytes);
 		for (size_t k = 0; k < 3 && code == SQLITE_OK; k++)
 			code = run_for(db, all[k], seqs[i]);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "util/mem.h"
 #include "wire/peek.h"
@@ -130,4 +131,48 @@ journal_test_outcome(uint64_t seq, const char *answer)
 	command.row.result_version = 9;
 	strcpy(command.row.topic, "result/default/iris/train");
 	return command;
+}
+
+uint8_t *
+journal_test_read_file(const char *path, size_t *size_out)
+{
+	FILE *file = fopen(path, "rb");
+	struct stat st;
+
+	if (file == NULL || fstat(fileno(file), &st) == -1)
+		abort();
+	uint8_t *bytes = mmq_alloc((size_t)st.st_size + 1);
+	*size_out = fread(bytes, 1, (size_t)st.st_size, file);
+	fclose(file);
+	return bytes;
+}
+
+void
+journal_test_write_file(const char *path, const uint8_t *bytes, size_t size)
+{
+	FILE *file = fopen(path, "wb");
+
+	if (file == NULL || fwrite(bytes, 1, size, file) != size || fclose(file) != 0)
+		abort();
+}
+
+int
+journal_test_setup_memory(void **state)
+{
+	*state = journal_test_open(&mmq_journal_memory, NULL);
+	return 0;
+}
+
+int
+journal_test_setup_sqlite(void **state)
+{
+	*state = journal_test_open(&mmq_journal_sqlite, NULL);
+	return 0;
+}
+
+int
+journal_test_teardown(void **state)
+{
+	journal_test_close(*state, true);
+	return 0;
 }
