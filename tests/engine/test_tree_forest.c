@@ -250,6 +250,32 @@ test_extra_trees_cut_anywhere_between_few_values(void **unused)
 	tree_case_fini(&c);
 }
 
+/* Any two of three categories may be on one side, the least and the greatest, too; each of the three divisions is as likely. */
+static void
+test_extra_trees_draw_sets_of_categories(void **unused)
+{
+	(void)unused;
+	enum { ROWS = 90, TREES = 600 };
+	struct tree_case c;
+	size_t alone[3] = { 0 };
+	uint32_t *leaf;
+	tree_case_init(&c, ROWS, 0, 1, 3, 0);
+	for (size_t r = 0; r < ROWS; r++) {
+		c.codes[r] = (int32_t)(r % 3);
+		c.y[r] = (double)(r % 3 + r % 7);
+	}
+	void *state = tree_case_train_well(&c, "boosting=rf extra_trees=true num_iterations=600 max_depth=1");
+	free(tree_case_score(state, &c.data.x, NULL, &leaf, 0));
+	for (size_t t = 0; t < TREES; t++)
+		for (size_t k = 0; k < 3; k++)
+			alone[k] += leaf[k * TREES + t] != leaf[(k + 1) % 3 * TREES + t] && leaf[k * TREES + t] != leaf[(k + 2) % 3 * TREES + t];
+	for (size_t k = 0; k < 3; k++)
+		assert_in_range(alone[k], TREES * 27 / 100, TREES * 40 / 100);
+	free(leaf);
+	mmq_engine_tree.destroy(&state);
+	tree_case_fini(&c);
+}
+
 /* Where the node has 0 and 100, it does not matter that other rows have 10 and 11. */
 static void
 test_thresholds_lie_in_the_middle_of_the_nodes_own_values(void **unused)
@@ -410,6 +436,7 @@ main(void)
 		cmocka_unit_test(test_forests_give_the_same_bits_for_any_threads),
 		cmocka_unit_test(test_extra_trees_draw_cuts_evenly_in_the_value),
 		cmocka_unit_test(test_extra_trees_cut_anywhere_between_few_values),
+		cmocka_unit_test(test_extra_trees_draw_sets_of_categories),
 		cmocka_unit_test(test_thresholds_lie_in_the_middle_of_the_nodes_own_values),
 		cmocka_unit_test(test_pruning_cuts_back_what_gains_too_little),
 		cmocka_unit_test(test_pruning_judges_whole_branches),

@@ -51,7 +51,7 @@ search_category(struct mmq_cart *cart, uint32_t c, const int64_t *bin, uint32_t 
 		cart->bin_rows[b] = (uint32_t)mmq_packed_h(bin[b]);
 	}
 	if (n > 1)
-		mmq_cart_search_category(cart, c, cart->list, n, count, (struct mmq_rng){ 0 }, best);
+		mmq_cart_search_category(cart, c, cart->list, n, count, best);
 	for (uint32_t k = 0; k < n; k++) {
 		cart->bin[2 * cart->list[k]] = cart->bin[2 * cart->list[k] + 1] = 0;
 		cart->bin_rows[cart->list[k]] = 0;

@@ -1,8 +1,8 @@
 /* cart_split.c: the best split of a node of a forest (Breiman et al. 1984; Breiman 2001 for the random features).
  *
  * A feature's histogram touches only the bins that the node's rows are in; a bitmap of two levels remembers which, so that small nodes
- * cost what their rows cost, however many bins there are. With extra_trees (Geurts, Ernst, Wehenkel 2006) one random cut of a feature is
- * looked at. The best split maximises the sum over both sides of  S(side):
+ * cost what their rows cost, however many bins there are. With extra_trees (Geurts, Ernst, Wehenkel 2006) one random cut of a feature, or
+ * one random set of its categories, is looked at. The best split maximises the sum over both sides of  S(side):
  *   gini: sum of squared class amounts / amount;  entropy: sum a ln a - A ln A;  mse: moment^2 / amount.
  * A split that gains nothing is still taken, as long as the node is impure: the gain may come one level later (exclusive or). */
 #include <math.h>
@@ -249,8 +249,7 @@ compare_ranked(const void *a_p, const void *b_p)
 
 /* Categories in the order of their mean, or of the share of one class: the last of two, the node's largest of more. */
 void
-mmq_cart_search_category(struct mmq_cart *cart, uint32_t c, const uint32_t *list, uint32_t n, uint32_t count, struct mmq_rng rng,
-    struct mmq_cart_split *best)
+mmq_cart_search_category(struct mmq_cart *cart, uint32_t c, const uint32_t *list, uint32_t n, uint32_t count, struct mmq_cart_split *best)
 {
 	const struct mmq_cart_data *data = cart->data;
 	struct ranked ranked[MMQ_TREE_BINS_MAX];
@@ -269,17 +268,42 @@ mmq_cart_search_category(struct mmq_cart *cart, uint32_t c, const uint32_t *list
 		ranked[known++] = (struct ranked){ amount > 0 ? (double)bin[channel] / amount : 0, list[k] };
 	}
 	qsort(ranked, known, sizeof(ranked[0]), compare_ranked);
-	uint32_t only = data->options->extra_trees && known > 0 ? (uint32_t)mmq_rng_below(&rng, known) : UINT32_MAX;
 	sides_start(cart, &sides, count);
 	for (uint32_t k = 0; k < known && sides.right_rows > 0; k++) {
 		sides_move(cart, &sides, ranked[k].bin);
-		if ((only != UINT32_MAX && k != only) || !is_best(cart, &sides, best))
+		if (!is_best(cart, &sides, best))
 			continue;
 		best->column = c;
 		best->kind = MMQ_NODE_CATEGORY;
 		for (uint32_t j = 0; j <= k; j++)
 			best->set.has[ranked[j].bin / 8] |= (uint8_t)(1u << ranked[j].bin % 8);
 	}
+}
+
+/* extra_trees: a random set of the column's categories, of which the node has some and does not have all; those that it has not are drawn, too. */
+static void
+search_random_set(struct mmq_cart *cart, uint32_t c, uint32_t n, uint32_t count, struct mmq_rng *rng, struct mmq_cart_split *best)
+{
+	uint32_t bins = cart->data->bins->columns[c].bins, inside = 0;
+	struct mmq_bin_set set;
+	while (inside == 0 || inside == n) {
+		set = (struct mmq_bin_set){ 0 };
+		for (uint32_t b = 0; b < bins; b++)
+			set.has[b / 8] |= (uint8_t)((mmq_rng_next(rng) >> 63) << b % 8);
+		inside = 0;
+		for (uint32_t k = 0; k < n; k++)  /* rare codes, the bin after the last, are in no set */
+			inside += set.has[cart->list[k] / 8] >> cart->list[k] % 8 & 1;
+	}
+	struct sides sides;
+	sides_start(cart, &sides, count);
+	for (uint32_t k = 0; k < n; k++)
+		if ((set.has[cart->list[k] / 8] >> cart->list[k] % 8 & 1) != 0)
+			sides_move(cart, &sides, cart->list[k]);
+	if (!is_best(cart, &sides, best))
+		return;
+	best->column = c;
+	best->kind = MMQ_NODE_CATEGORY;
+	best->set = set;
 }
 
 double
@@ -325,8 +349,10 @@ mmq_cart_search(struct mmq_cart *cart, const struct mmq_cart_tree *tree, const u
 	for (; drawn < columns && (tried < data->features_tried || !best->found); drawn++) {
 		uint32_t column = mmq_cart_draw_column(cart, &order, drawn), n = fill_bins(cart, column, index, count);
 		struct mmq_rng cuts = mmq_rng_stream(node_key, 1, column);
-		if (n > 1 && data->bins->columns[column].is_category)
-			mmq_cart_search_category(cart, column, cart->list, n, count, cuts, best);
+		if (n > 1 && data->bins->columns[column].is_category && data->options->extra_trees)
+			search_random_set(cart, column, n, count, &cuts, best);
+		else if (n > 1 && data->bins->columns[column].is_category)
+			mmq_cart_search_category(cart, column, cart->list, n, count, best);
 		else if (n > 1)
 			search_numeric(cart, column, n, count, &cuts, best);
 		clear_bins(cart, n);

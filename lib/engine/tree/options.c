@@ -34,7 +34,7 @@ const struct mmq_param mmq_tree_params[] = {
 	SEARCHED("feature_fraction", "colsample_bytree sub_feature", MMQ_P_NUMBER, "1", 1e-9, 1, "Share of features drawn for each tree (gbdt).", 0.4, 1),
 	ROW("feature_fraction_bynode", "colsample_bynode sub_feature_bynode", MMQ_P_NUMBER, "1", 1e-9, 1, NULL,
 	    "Share of the tree's features drawn for each node (gbdt)."),
-	ROW("extra_trees", "extra_tree", MMQ_P_BOOL, "false", 0, 0, NULL, "Try one random cut of each feature at a node instead of all (Geurts 2006)."),
+	ROW("extra_trees", "extra_tree", MMQ_P_BOOL, "false", 0, 0, NULL, "Try one random cut, or random set of categories, of each feature at a node instead of all (Geurts 2006)."),
 	ROW("data_sample_strategy", NULL, MMQ_P_ENUM, "bagging", 0, 0, "bagging|goss",
 	    "bagging: see bagging_freq; goss: keep rows of large gradients and a weighted sample of the others (gbdt)."),
 	ROW("top_rate", NULL, MMQ_P_NUMBER, "0.2", 0, 1, NULL, "goss: share of rows kept for their gradients."),
