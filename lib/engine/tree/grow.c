@@ -11,7 +11,7 @@
 #include "math/rng.h"
 #include "util/mem.h"
 
-enum { HIST_BYTES_DEFAULT = 512 << 20, WORK_BETWEEN_LOOKS = 30000000, SEARCH_ALONE = 1024, ROWS_ALONE = 16384 };
+enum { HIST_BYTES_DEFAULT = 512 << 20, WORK_BETWEEN_LOOKS = 30000000, ROWS_ALONE = 16384 };
 
 struct candidate {
 	struct mmq_leaf leaf;
@@ -26,10 +26,10 @@ struct mmq_grower {
 	const struct mmq_tree_options *options;
 	struct mmq_pool *pool;
 	struct mmq_hist hist;
-	uint8_t *columns_on, *columns_node; /* of the tree, and (2, columns) of the leaves that are searched */
+	uint8_t *columns_on, *columns_node; /* of the tree, and of the leaf that is searched */
 	int8_t *monotone;                 /* (columns) or NULL */
 	uint64_t tree_key;                /* random streams of this tree */
-	uint32_t *columns_temp;           /* (2, columns) for draws */
+	uint32_t *columns_temp;           /* (columns) for draws */
 	uint32_t *temp;                   /* (rows) for partition */
 	struct candidate *open;           /* heap by gain */
 	struct mmq_leaf *leaves;          /* those that are done */
@@ -78,8 +78,8 @@ mmq_grower_new(const struct mmq_tree_bins *bins, const struct mmq_tree_options *
 	grower->hists_max = budget / ((grower->hist.size + 1) * sizeof(int64_t));
 	grower->hists_max = grower->hists_max < 3 ? 3 : grower->hists_max;
 	grower->columns_on = mmq_array((size_t)bins->columns_count + 1, 1);
-	grower->columns_node = mmq_array(2 * (size_t)bins->columns_count + 1, 1);
-	grower->columns_temp = mmq_array(2 * (size_t)bins->columns_count + 1, sizeof(uint32_t));
+	grower->columns_node = mmq_array((size_t)bins->columns_count + 1, 1);
+	grower->columns_temp = mmq_array((size_t)bins->columns_count + 1, sizeof(uint32_t));
 	grower->monotone = options->monotone_count > 0 ? monotone_columns(bins, options, fit->train) : NULL;
 	grower->temp = mmq_array(bins->rows + 1, sizeof(uint32_t));
 	return grower;
@@ -183,11 +183,11 @@ heap_pop(struct mmq_grower *grower)
 	return top;
 }
 
-/* Which columns a tree or a node may use: this fraction of those that are on in `from` (NULL: of all), at least one. temp (columns). */
+/* Which columns a tree or a node may use: this fraction of those that are on in `from` (NULL: of all), at least one. */
 static void
-draw_columns(struct mmq_grower *grower, uint8_t *on, const uint8_t *from, double fraction, struct mmq_rng rng, uint32_t *temp)
+draw_columns(struct mmq_grower *grower, uint8_t *on, const uint8_t *from, double fraction, struct mmq_rng rng)
 {
-	uint32_t columns = grower->bins->columns_count, count = 0;
+	uint32_t columns = grower->bins->columns_count, count = 0, *temp = grower->columns_temp;
 	for (uint32_t c = 0; c < columns; c++)
 		if (from == NULL || from[c] != 0)
 			temp[count++] = c;
@@ -199,28 +199,19 @@ draw_columns(struct mmq_grower *grower, uint8_t *on, const uint8_t *from, double
 		on[temp[k]] = 1;
 }
 
-struct searches {
-	struct mmq_grower *grower;
-	struct candidate *leaf[2];
-};
-
-/* The best split of one of two leaves. */
+/* The best split of a leaf. */
 static void
-search_leaf(void *arg, size_t block, unsigned thread)
+search_leaf(struct mmq_grower *grower, struct candidate *candidate)
 {
-	struct mmq_grower *grower = ((struct searches *)arg)->grower;
-	struct candidate *candidate = ((struct searches *)arg)->leaf[block];
 	const struct mmq_tree_options *options = grower->options;
 	struct mmq_split_rules rules = { options, grower->columns_on, grower->monotone, grower->tree_key };
-	(void)thread;
 	candidate->split = (struct mmq_split){ 0 };
 	if (candidate->hist == NULL || candidate->depth >= options->depth_max)
 		return;
 	if (options->feature_fraction_bynode < 1) {
-		uint8_t *on = grower->columns_node + block * grower->bins->columns_count;
-		draw_columns(grower, on, grower->columns_on, options->feature_fraction_bynode, mmq_rng_stream(grower->tree_key, 2, candidate->leaf.node),
-		    grower->columns_temp + block * grower->bins->columns_count);
-		rules.columns_on = on;
+		draw_columns(grower, grower->columns_node, grower->columns_on, options->feature_fraction_bynode,
+		    mmq_rng_stream(grower->tree_key, 2, candidate->leaf.node));
+		rules.columns_on = grower->columns_node;
 	}
 	mmq_split_search(&rules, &grower->hist, candidate->hist, candidate->total, &candidate->leaf, &candidate->split);
 }
@@ -312,9 +303,8 @@ split_leaf(struct mmq_grower *grower, struct mmq_grown *tree, struct candidate *
 	tree->nodes[pair].cover = (float)a.leaf.count;
 	tree->nodes[pair + 1].cover = (float)b.leaf.count;
 	build_children(grower, parent->hist, &a, &b, index);
-	/* Two threads take a leaf each, unless there are so many bins that they share each leaf's columns. */
-	bool shares = grower->hist.size >= MMQ_SPLIT_SHARED || grower->hist.size < SEARCH_ALONE;
-	mmq_pool_run(shares || a.hist == NULL || b.hist == NULL ? NULL : grower->pool, 2, search_leaf, &(struct searches){ grower, { &a, &b } });
+	search_leaf(grower, &a);
+	search_leaf(grower, &b);
 	settle(grower, &a);
 	settle(grower, &b);
 }
@@ -356,12 +346,12 @@ mmq_grower_grow(struct mmq_grower *grower, struct mmq_grown *tree, const float *
 	tree->nodes[0].cover = (float)count;
 	grower->tree_key = mmq_mix64(grower->options->seed ^ mmq_mix64(tree_number));
 	draw_columns(grower, grower->columns_on, NULL, grower->options->feature_fraction,
-	    mmq_rng_stream(grower->options->seed, 1, tree_number), grower->columns_temp);
+	    mmq_rng_stream(grower->options->seed, 1, tree_number));
 	mmq_hist_quantise(&grower->hist, g, h, count, grower->tree_key);
 	for (size_t i = 0; i < count; i++)
 		root.total += grower->hist.row[index[i]];
 	mmq_hist_build(&grower->hist, index, count, root.total, root.hist);
-	search_leaf(&(struct searches){ grower, { &root, NULL } }, 0, 0);
+	search_leaf(grower, &root);
 	settle(grower, &root);
 	while (grower->open_count > 0) {
 		struct candidate next = heap_pop(grower);

@@ -65,7 +65,6 @@ struct mmq_split_rules {
 	const int8_t *monotone;   /* (columns) or NULL: no constraints */
 	uint64_t key;             /* for extra_trees: where the random cuts come from */
 };
-enum { MMQ_SPLIT_SHARED = 16384 };  /* from so many bins on a search runs on the pool by itself */
 /* The best split of a leaf over the columns that are on; hist as built, total: the leaf's packed sum. */
 void mmq_split_search(const struct mmq_split_rules *rules, const struct mmq_hist *hist, const int64_t *sums, int64_t total,
     const struct mmq_leaf *leaf, struct mmq_split *best);

@@ -10,7 +10,8 @@
 #include "math/cpu.h"
 #include "util/mem.h"
 
-enum { BLOCK = 8192, SPLIT_ROWS = 2 * BLOCK, BITS_MAX = 24 };
+enum { BLOCK = 8192, BITS_MAX = 24 };
+enum { GATHER = 512, WORDS = 8, AHEAD = 16, BUILD_BLOCK = 2048, BUILD_ALONE = 2 * BUILD_BLOCK };
 
 void
 mmq_hist_init(struct mmq_hist *hist, const struct mmq_tree_bins *bins, struct mmq_pool *pool)
@@ -81,20 +82,43 @@ quantise_block(void *arg, size_t block, unsigned thread)
 	quantise_rows(q, begin, end);
 }
 
+/* Floats without their sign have the order of their bits, and the largest of whole numbers is found in any order. */
+static inline __attribute__((always_inline)) void
+largest_rows(const float *restrict g, const float *restrict h, size_t count, float *largest_out)
+{
+	uint32_t top[2] = { 0, 0 };
+	for (size_t r = 0; r < count; r++) {
+		uint32_t bits[2];
+		memcpy(&bits[0], &g[r], sizeof(bits[0]));
+		memcpy(&bits[1], &h[r], sizeof(bits[1]));
+		bits[0] &= 0x7fffffff;
+		top[0] = bits[0] > top[0] ? bits[0] : top[0];
+		top[1] = bits[1] > top[1] ? bits[1] : top[1];
+	}
+	memcpy(largest_out, top, sizeof(top));
+}
+
+#if defined(__x86_64__)
+__attribute__((target("avx2"), optimize("O3"))) static void
+largest_avx2(const float *g, const float *h, size_t count, float *largest_out)
+{
+	largest_rows(g, h, count, largest_out);
+}
+#endif
+
 static void
 largest_block(void *arg, size_t block, unsigned thread)
 {
 	const struct quantise *q = arg;
-	size_t rows = q->hist->bins->rows, end = (block + 1) * BLOCK < rows ? (block + 1) * BLOCK : rows;
-	float g = 0, h = 0;
+	size_t rows = q->hist->bins->rows, begin = block * BLOCK, count = rows - begin < BLOCK ? rows - begin : BLOCK;
 	(void)thread;
-	for (size_t r = block * BLOCK; r < end; r++) {
-		float size = fabsf(q->g[r]);
-		g = size > g ? size : g;
-		h = q->h[r] > h ? q->h[r] : h;
+#if defined(__x86_64__)
+	if (mmq_cpu_has_avx2()) {
+		largest_avx2(q->g + begin, q->h + begin, count, q->largest + 2 * block);
+		return;
 	}
-	q->largest[2 * block] = g;
-	q->largest[2 * block + 1] = h;
+#endif
+	largest_rows(q->g + begin, q->h + begin, count, q->largest + 2 * block);
 }
 
 /* The largest power of two s with largest * s <= 2^bits. */
@@ -132,27 +156,67 @@ mmq_hist_quantise(struct mmq_hist *hist, const float *g, const float *h, size_t 
 	free(q.largest);
 }
 
-/* Add rows into a histogram: eight bin bytes to a load, one load-add-store a value. */
+/* What add_rows reads of some rows, side by side: their packed pairs, and their bytes of up to 64 columns. */
+struct gathered {
+	int64_t value[GATHER];
+	uint64_t bytes[GATHER * WORDS];
+};
+
+/* Add `columns` <= 8 bytes of each row: a known number, so that every column's place stays in a register. */
+static inline __attribute__((always_inline)) void
+add_word(const struct gathered *rows, size_t count, const uint64_t *bytes, size_t words, const uint32_t *offset, const size_t columns, int64_t *out)
+{
+	int64_t *at[8];
+	for (size_t j = 0; j < columns; j++)
+		at[j] = out + offset[j];
+	for (size_t i = 0; i < count; i++) {
+		uint64_t word = bytes[i * words];
+		int64_t value = rows->value[i];
+#pragma GCC unroll 8
+		for (size_t j = 0; j < columns; j++)
+			at[j][word >> 8 * j & 255] += value;
+	}
+}
+
+static void
+add_columns(const struct gathered *rows, size_t count, const uint64_t *bytes, size_t words, const uint32_t *offset, size_t columns, int64_t *out)
+{
+	switch (columns) {
+	case 1: add_word(rows, count, bytes, words, offset, 1, out); break;
+	case 2: add_word(rows, count, bytes, words, offset, 2, out); break;
+	case 3: add_word(rows, count, bytes, words, offset, 3, out); break;
+	case 4: add_word(rows, count, bytes, words, offset, 4, out); break;
+	case 5: add_word(rows, count, bytes, words, offset, 5, out); break;
+	case 6: add_word(rows, count, bytes, words, offset, 6, out); break;
+	case 7: add_word(rows, count, bytes, words, offset, 7, out); break;
+	default: add_word(rows, count, bytes, words, offset, 8, out);
+	}
+}
+
+/* Add rows into a histogram. Rows of a leaf lie scattered: a few hundred are gathered, each with its cache lines asked for in time, and
+ * then added eight columns at a time, whose bins (16 KiB) stay in the nearest cache. */
 static void
 add_rows(const struct mmq_hist *hist, const uint32_t *index, size_t count, int64_t *out)
 {
 	const struct mmq_tree_bins *bins = hist->bins;
-	const uint32_t *offset = bins->offset;
-	size_t eights = bins->columns_count / 8 * 8, columns = bins->columns_count;
-	for (size_t i = 0; i < count; i++) {
-		const uint8_t *row = bins->by_row + index[i] * bins->row_bytes;
-		int64_t value = hist->row[index[i]];
-		if (i + 16 < count)
-			__builtin_prefetch(bins->by_row + index[i + 16] * bins->row_bytes);
-		for (size_t k = 0; k < eights; k += 8) {
-			uint64_t bytes;
-			memcpy(&bytes, row + k, 8);
-#pragma GCC unroll 8
-			for (size_t j = 0; j < 8; j++)
-				out[offset[k + j] + (bytes >> 8 * j & 255)] += value;
+	struct gathered rows;
+	for (size_t first = 0; first < count; first += GATHER) {
+		size_t some = count - first < GATHER ? count - first : GATHER;
+		for (size_t column = 0; column < bins->columns_count; column += 8 * WORDS) {
+			size_t columns = bins->columns_count - column < 8 * WORDS ? bins->columns_count - column : 8 * WORDS, words = (columns + 7) / 8;
+			const uint8_t *bytes = bins->by_row + column;
+			for (size_t i = 0; i < some; i++) {
+				if (first + i + AHEAD < count) {
+					__builtin_prefetch(bytes + index[first + i + AHEAD] * bins->row_bytes);
+					__builtin_prefetch(hist->row + index[first + i + AHEAD]);
+				}
+				rows.value[i] = hist->row[index[first + i]];
+				for (size_t w = 0; w < words; w++)
+					memcpy(&rows.bytes[i * words + w], bytes + index[first + i] * bins->row_bytes + 8 * w, 8);
+			}
+			for (size_t w = 0; w < words; w++)
+				add_columns(&rows, some, rows.bytes + w, words, bins->offset + column + 8 * w, columns - 8 * w < 8 ? columns - 8 * w : 8, out);
 		}
-		for (size_t k = eights; k < columns; k++)
-			out[offset[k] + row[k]] += value;
 	}
 }
 
@@ -191,18 +255,52 @@ fill_common(const struct mmq_hist *hist, int64_t total, int64_t *out)
 	}
 }
 
+/* The body of both paths, as above. */
+static inline __attribute__((always_inline)) void
+add_sums(int64_t *restrict to, const int64_t *restrict part, int64_t sign, size_t size)
+{
+	for (size_t k = 0; k < size; k++)
+		to[k] = sign > 0 ? to[k] + part[k] : to[k] - part[k];
+}
+
+#if defined(__x86_64__)
+__attribute__((target("avx2"), optimize("O3"))) static void
+add_sums_avx2(int64_t *to, const int64_t *part, int64_t sign, size_t size)
+{
+	if (sign > 0)
+		add_sums(to, part, 1, size);
+	else
+		add_sums(to, part, -1, size);
+}
+#endif
+
+static void
+combine(int64_t *to, const int64_t *part, int64_t sign, size_t size)
+{
+#if defined(__x86_64__)
+	if (mmq_cpu_has_avx2()) {
+		add_sums_avx2(to, part, sign, size);
+		return;
+	}
+#endif
+	add_sums(to, part, sign, size);
+}
+
 struct build {
 	const struct mmq_hist *hist;
 	const uint32_t *index;
 	size_t count;
+	int64_t *out;
 };
 
+/* The caller's thread adds into the result, the others into histograms of their own. */
 static void
 build_block(void *arg, size_t block, unsigned thread)
 {
 	const struct build *build = arg;
-	size_t first = block * BLOCK, left = build->count - first;
-	add(build->hist, build->index + first, left < BLOCK ? left : BLOCK, build->hist->privates + thread * build->hist->size);
+	const struct mmq_hist *hist = build->hist;
+	size_t first = block * BUILD_BLOCK, left = build->count - first;
+	add(hist, build->index + first, left < BUILD_BLOCK ? left : BUILD_BLOCK, thread == 0 ? build->out : hist->privates + (thread - 1) * hist->size);
 }
 
 void
@@ -210,22 +308,20 @@ mmq_hist_build(const struct mmq_hist *hist, const uint32_t *index, size_t count,
 {
 	unsigned threads = mmq_pool_threads(hist->pool);
 	memset(out, 0, hist->size * sizeof(*out));
-	if (threads == 1 || count < SPLIT_ROWS) {
+	if (threads == 1 || count < BUILD_ALONE) {
 		add(hist, index, count, out);
 	} else {
-		memset(hist->privates, 0, threads * hist->size * sizeof(*out));
-		mmq_pool_run(hist->pool, (count + BLOCK - 1) / BLOCK, build_block, &(struct build){ hist, index, count });
-		for (unsigned t = 0; t < threads; t++)
-			for (size_t k = 0; k < hist->size; k++)
-				out[k] += hist->privates[t * hist->size + k];
+		memset(hist->privates, 0, (threads - 1) * hist->size * sizeof(*out));
+		mmq_pool_run(hist->pool, (count + BUILD_BLOCK - 1) / BUILD_BLOCK, build_block, &(struct build){ hist, index, count, out });
+		for (unsigned t = 0; t + 1 < threads; t++)
+			combine(out, hist->privates + t * hist->size, 1, hist->size);
 	}
 	if (hist->bins->other != NULL)
 		fill_common(hist, total, out);
 }
 
-__attribute__((optimize("O3"))) void
+void
 mmq_hist_subtract(int64_t *restrict from, const int64_t *restrict part, size_t size)
 {
-	for (size_t k = 0; k < size; k++)
-		from[k] -= part[k];
+	combine(from, part, -1, size);
 }

@@ -3,12 +3,12 @@
 
 #include "engine/tree/grow.h"
 
-enum { BLOCK = 16384 };
+enum { BLOCK_LEAST = 4096, BLOCKS_MAX = 1024 };
 
 struct partition {
 	const uint8_t *column, *first;
 	uint32_t *index, *temp;
-	size_t count;
+	size_t count, block;
 	size_t *firsts;  /* per block: how many go to the first child */
 };
 
@@ -32,7 +32,7 @@ static void
 partition_block(void *arg, size_t block, unsigned thread)
 {
 	struct partition *p = arg;
-	size_t from = block * BLOCK, count = p->count - from < BLOCK ? p->count - from : BLOCK;
+	size_t from = block * p->block, count = p->count - from < p->block ? p->count - from : p->block;
 	(void)thread;
 	p->firsts[block] = split_range(p->column, p->first, p->index + from, count, p->temp + from);
 }
@@ -41,20 +41,19 @@ partition_block(void *arg, size_t block, unsigned thread)
 size_t
 mmq_tree_partition(const uint8_t *column, const uint8_t *first, uint32_t *index, size_t count, uint32_t *temp, struct mmq_pool *pool)
 {
-	enum { BLOCKS_MAX = 1024 };
-	size_t blocks = (count + BLOCK - 1) / BLOCK, firsts[BLOCKS_MAX];
-	if (mmq_pool_threads(pool) == 1 || blocks < 4 || blocks > BLOCKS_MAX) {
+	size_t block = count / BLOCKS_MAX < BLOCK_LEAST ? BLOCK_LEAST : count / BLOCKS_MAX + 1, blocks = (count + block - 1) / block, firsts[BLOCKS_MAX];
+	if (mmq_pool_threads(pool) == 1 || blocks < 4) {
 		size_t a = split_range(column, first, index, count, temp);
 		memcpy(index + a, temp, (count - a) * sizeof(*index));
 		return a;
 	}
-	struct partition p = { column, first, index, temp, count, firsts };
+	struct partition p = { column, first, index, temp, count, block, firsts };
 	mmq_pool_run(pool, blocks, partition_block, &p);
 	size_t a = 0, b = 0;
 	for (size_t k = 0; k < blocks; k++) {
-		size_t size = count - k * BLOCK < BLOCK ? count - k * BLOCK : BLOCK;
-		memmove(index + a, index + k * BLOCK, firsts[k] * sizeof(*index));
-		memmove(temp + b, temp + k * BLOCK, (size - firsts[k]) * sizeof(*temp));
+		size_t size = count - k * block < block ? count - k * block : block;
+		memmove(index + a, index + k * block, firsts[k] * sizeof(*index));
+		memmove(temp + b, temp + k * block, (size - firsts[k]) * sizeof(*temp));
 		a += firsts[k];
 		b += size - firsts[k];
 	}

@@ -46,12 +46,12 @@ uint32_t
 mmq_scan_prefix(const int64_t *bin, uint32_t count, int64_t *sums_out)
 {
 	int64_t sum = 0;
-	uint32_t n = 0, b = 0;
+	uint32_t n = 0;
 #if defined(__x86_64__)
 	if (mmq_cpu_has_avx512())
-		b = mmq_scan_prefix_512(bin, count, sums_out, &sum, &n);
+		return mmq_scan_prefix_512(bin, count, sums_out);
 #endif
-	for (; b < count; b++) {
+	for (uint32_t b = 0; b < count; b++) {
 		sum += bin[b];
 		sums_out[n] = sum;
 		n += bin[b] != 0;
@@ -170,9 +170,11 @@ mmq_scan_best(const struct mmq_scan *scan, const int64_t *sums, uint32_t count, 
 	double before = *best;
 	uint32_t from = 0;
 #if defined(__x86_64__)
-	if (count >= 8 && !scan->is_bounded && mmq_cpu_has_avx512())
-		from = mmq_scan_best_512(scan, sums, count, add, best, at);
-	else if (count >= 4 && !scan->is_bounded && mmq_cpu_has_avx2())
+	if (!scan->is_bounded && mmq_cpu_has_avx512()) {
+		mmq_scan_best_512(scan, sums, count, add, best, at);
+		return *best > before;
+	}
+	if (count >= 4 && !scan->is_bounded && mmq_cpu_has_avx2())
 		from = scan_avx2(scan, sums, count, add, best, at);
 #endif
 	scan_portable(scan, sums, from, count, add, best, at);

@@ -36,11 +36,11 @@ uint32_t mmq_scan_prefix(const int64_t *bin, uint32_t count, int64_t *sums_out);
 uint32_t mmq_scan_place(const int64_t *bin, uint32_t k);
 /* What the leaf has without a split. */
 double mmq_scan_parent(const struct mmq_scan *scan);
-/* The first place k of the largest gain of sums[k] + add, if it is above *best: then true, and *best and *at are set. */
+/* The first place k of the largest gain of sums[k] + add (count, with room for 8 more), if it is above *best: then true, and *best and *at are set. */
 bool mmq_scan_best(const struct mmq_scan *scan, const int64_t *sums, uint32_t count, int64_t add, double *best, uint32_t *at);
 
-/* scan_512.c: places [0, returned), as far as eights of them go; the best so far in *best and its place in *at. Prefix sums alike. */
-uint32_t mmq_scan_best_512(const struct mmq_scan *scan, const int64_t *sums, uint32_t count, int64_t add, double *best, uint32_t *at);
-uint32_t mmq_scan_prefix_512(const int64_t *bin, uint32_t count, int64_t *sums_out, int64_t *sum_out, uint32_t *n_out);
+/* scan_512.c: the same two; sums (count + 8) are read to a whole number of eights. */
+void mmq_scan_best_512(const struct mmq_scan *scan, const int64_t *sums, uint32_t count, int64_t add, double *best, uint32_t *at);
+uint32_t mmq_scan_prefix_512(const int64_t *bin, uint32_t count, int64_t *sums_out);
 
 #endif

@@ -30,19 +30,19 @@ soften8(__m512d g, __m512d l1)
 	return _mm512_castsi512_pd(_mm512_or_si512(_mm512_castpd_si512(size), _mm512_and_si512(sign, bits)));
 }
 
-AVX512 uint32_t
+AVX512 void
 mmq_scan_best_512(const struct mmq_scan *scan, const int64_t *sums, uint32_t count, int64_t add, double *best, uint32_t *at)
 {
 	const __m512d g_unit = _mm512_set1_pd(scan->g_unit), h_unit = _mm512_set1_pd(scan->h_unit);
-	const __m512d l1 = _mm512_set1_pd(scan->l1), l2 = _mm512_set1_pd(scan->l2);
+	const __m512d l1 = _mm512_set1_pd(scan->l1), l2 = _mm512_set1_pd(scan->l2), almost = _mm512_set1_pd(1 - 1e-14);
 	const __m512i total = _mm512_set1_epi64(scan->total), added = _mm512_set1_epi64(add), eight = _mm512_set1_epi64(8);
 	const __m512i low = _mm512_set1_epi64(0xffffffff), least = _mm512_set1_epi64(scan->side_min);
 	__m512d top = _mm512_set1_pd(*best);
 	__m512i place = _mm512_setzero_si512(), now = _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7);
-	uint32_t k = 0;
-	for (; k + 8 <= count; k += 8, now = _mm512_add_epi64(now, eight)) {
+	for (uint32_t k = 0; k < count; k += 8, now = _mm512_add_epi64(now, eight)) {
 		__m512i one = _mm512_add_epi64(_mm512_loadu_si512(sums + k), added), other = _mm512_sub_epi64(total, one);
-		__mmask8 is_good = _mm512_mask_cmpge_epu64_mask(_mm512_cmpge_epu64_mask(_mm512_and_si512(one, low), least),
+		__mmask8 is_there = count - k < 8 ? (__mmask8)(0xffu >> (8 - (count - k))) : 0xff;
+		__mmask8 is_good = _mm512_mask_cmpge_epu64_mask(_mm512_mask_cmpge_epu64_mask(is_there, _mm512_and_si512(one, low), least),
 		    _mm512_and_si512(other, low), least);
 		if (is_good == 0)
 			continue;
@@ -51,7 +51,11 @@ mmq_scan_best_512(const struct mmq_scan *scan, const int64_t *sums, uint32_t cou
 		h1 = _mm512_add_pd(h1, l2);
 		h2 = _mm512_add_pd(h2, l2);
 		__m512d above = _mm512_add_pd(_mm512_mul_pd(_mm512_mul_pd(g1, g1), h2), _mm512_mul_pd(_mm512_mul_pd(g2, g2), h1));
-		__m512d gain = _mm512_div_pd(above, _mm512_mul_pd(h1, h2));
+		__m512d below = _mm512_mul_pd(h1, h2);
+		/* Most places are far from the best: they are seen without a division, whose rounding the factor leaves room for. */
+		if (_mm512_mask_cmp_pd_mask(is_good, above, _mm512_mul_pd(below, _mm512_mul_pd(top, almost)), _CMP_GT_OQ) == 0)
+			continue;
+		__m512d gain = _mm512_div_pd(above, below);
 		__mmask8 is_better = _mm512_mask_cmp_pd_mask(is_good, gain, top, _CMP_GT_OQ);
 		top = _mm512_mask_mov_pd(top, is_better, gain);
 		place = _mm512_mask_mov_epi64(place, is_better, now);
@@ -66,17 +70,16 @@ mmq_scan_best_512(const struct mmq_scan *scan, const int64_t *sums, uint32_t cou
 			*at = (uint32_t)places[j];
 		}
 	}
-	return k;
 }
 
 AVX512 uint32_t
-mmq_scan_prefix_512(const int64_t *bin, uint32_t count, int64_t *sums_out, int64_t *sum_out, uint32_t *n_out)
+mmq_scan_prefix_512(const int64_t *bin, uint32_t count, int64_t *sums_out)
 {
 	const __m512i zero = _mm512_setzero_si512(), last = _mm512_set1_epi64(7);
 	__m512i carry = zero;
-	uint32_t n = 0, b = 0;
-	for (; b + 8 <= count; b += 8) {
-		__m512i v = _mm512_loadu_si512(bin + b);
+	uint32_t n = 0;
+	for (uint32_t b = 0; b < count; b += 8) {
+		__m512i v = _mm512_maskz_loadu_epi64(count - b < 8 ? (__mmask8)(0xffu >> (8 - (count - b))) : 0xff, bin + b);
 		__mmask8 is_there = _mm512_test_epi64_mask(v, v);
 		if (is_there == 0)
 			continue;
@@ -90,8 +93,6 @@ mmq_scan_prefix_512(const int64_t *bin, uint32_t count, int64_t *sums_out, int64
 		_mm512_storeu_si512(sums_out + n, _mm512_maskz_compress_epi64(is_there, v));
 		n += (uint32_t)__builtin_popcount(is_there);
 	}
-	*sum_out = _mm_cvtsi128_si64(_mm512_castsi512_si128(carry));
-	*n_out = n;
-	return b;
+	return n;
 }
 #endif

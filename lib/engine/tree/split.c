@@ -128,7 +128,7 @@ search_sets(struct search *search, uint32_t c, const int64_t *bin, struct mmq_sp
 	}
 }
 
-enum { CHUNK = 32 };
+enum { CHUNK = 16, SHARED_FROM = 8192 };  /* columns of a block; bins from which on a second thread saves more than it costs */
 
 struct chunks {
 	struct search search;
@@ -196,7 +196,7 @@ mmq_split_search(const struct mmq_split_rules *rules, const struct mmq_hist *his
 	double least = chunks.search.best = parent + fabs(parent) * 1e-10 + options->min_gain, top = least;
 	chunks.best = mmq_array(chunks_count, sizeof(*chunks.best));
 	chunks.gain = mmq_array(chunks_count, sizeof(*chunks.gain));
-	mmq_pool_run(hist->size >= MMQ_SPLIT_SHARED ? hist->pool : NULL, chunks_count, search_chunk, &chunks);
+	mmq_pool_run(hist->size >= SHARED_FROM ? hist->pool : NULL, chunks_count, search_chunk, &chunks);
 	for (size_t k = 0; k < chunks_count; k++) {
 		if (chunks.gain[k] > top) {
 			top = chunks.gain[k];
