@@ -11,7 +11,7 @@
 
 #include "util/mem.h"
 
-enum { ROW_BLOCK = 1024 };
+enum { ROW_BLOCK = 1024, TOGETHER = 8 };
 
 /* The non-zeros of a sparse batch by column. */
 struct by_column {
@@ -61,13 +61,20 @@ struct job {
 	const struct mmq_feature *features; /* of the code columns only, in order */
 	struct mmq_tree_column *columns;
 	uint32_t columns_count;
+	size_t together;                    /* numeric columns that are cut at once */
 	size_t step;                        /* every step-th row is looked at for borders */
 	size_t rows_min;                    /* fewer non-zeros than this cannot make a leaf */
 	uint8_t *by_column;
 	uint16_t *wide;
-	const struct mmq_progress *progress; /* asked once a column, from any thread */
+	const struct mmq_progress *progress; /* asked once a piece of work, from any thread */
 	atomic_bool cancelled;
 };
+
+static size_t
+groups_of(const struct job *job)
+{
+	return (job->x->cols + job->together - 1) / job->together;
+}
 
 static bool
 is_cancelled(struct job *job)
@@ -78,30 +85,10 @@ is_cancelled(struct job *job)
 	return atomic_load(&job->cancelled);
 }
 
+/* Borders of a column from values (count), which are sorted. */
 static void
-cut_numeric(const struct job *job, struct mmq_tree_column *column)
+cut_values(const struct job *job, struct mmq_tree_column *column, float *values, size_t count)
 {
-	const struct mmq_batch *x = job->x;
-	size_t rows = x->rows, count = 0, c = column->source;
-	if (job->sparse != NULL && job->sparse->start[c + 1] - job->sparse->start[c] < job->rows_min)
-		return;
-	float *values = mmq_array(rows / job->step + 2, sizeof(*values));
-	if (job->sparse != NULL) {
-		uint64_t k = job->sparse->start[c], end = job->sparse->start[c + 1];
-		for (size_t r = 0; r < rows; r += job->step) {
-			while (k < end && job->sparse->row[k] < r)
-				k++;
-			values[count++] = k < end && job->sparse->row[k] == r ? job->sparse->value[k] : 0.0f;
-		}
-	} else {
-		for (size_t r = 0; r < rows; r++) {
-			float value = stored_value(x, x->dense, r * x->stride + c);
-			if (isnan(value))
-				column->has_missing = true;
-			else if (r % job->step == 0)
-				values[count++] = value;
-		}
-	}
 	uint32_t *temp = mmq_array(2 * count + 2, sizeof(*temp)), bins_max = job->options->exact ? MMQ_TREE_BINS_WIDE - 1 : job->options->max_bin;
 	column->upper = mmq_array(bins_max, sizeof(float));
 	column->low = mmq_array(bins_max, sizeof(float));
@@ -109,6 +96,45 @@ cut_numeric(const struct job *job, struct mmq_tree_column *column)
 	column->upper = mmq_grow(column->upper, column->bins, sizeof(float));
 	column->low = mmq_grow(column->low, column->bins, sizeof(float));
 	free(temp);
+}
+
+static void
+cut_sparse(const struct job *job, struct mmq_tree_column *column)
+{
+	size_t rows = job->x->rows, count = 0;
+	uint64_t k = job->sparse->start[column->source], end = job->sparse->start[column->source + 1];
+	if (end - k < job->rows_min)
+		return;
+	float *values = mmq_array(rows / job->step + 2, sizeof(*values));
+	for (size_t r = 0; r < rows; r += job->step) {
+		while (k < end && job->sparse->row[k] < r)
+			k++;
+		values[count++] = k < end && job->sparse->row[k] == r ? job->sparse->value[k] : 0.0f;
+	}
+	cut_values(job, column, values, count);
+	free(values);
+}
+
+/* A few neighbouring columns, so that each cache line of the rows is fetched for all of them at once. */
+static void
+cut_dense(const struct job *job, struct mmq_tree_column *columns, size_t columns_count)
+{
+	const struct mmq_batch *x = job->x;
+	size_t room = x->rows / job->step + 2, counts[TOGETHER] = { 0 };
+	float *values = mmq_array(columns_count * room, sizeof(*values));
+	for (size_t r = 0; r < x->rows; r++) {
+		size_t at = r * x->stride + columns->source;
+		bool is_sampled = r % job->step == 0;
+		for (size_t c = 0; c < columns_count; c++) {
+			float value = stored_value(x, x->dense, at + c);
+			if (isnan(value))
+				columns[c].has_missing = true;
+			else if (is_sampled)
+				values[c * room + counts[c]++] = value;
+		}
+	}
+	for (size_t c = 0; c < columns_count; c++)
+		cut_values(job, &columns[c], values + c * room, counts[c]);
 	free(values);
 }
 
@@ -151,20 +177,21 @@ cut_category(const struct job *job, struct mmq_tree_column *column)
 	free(found);
 }
 
+/* Numeric columns in groups, sparse ones and categories one by one. */
 static void
-cut_column(void *arg, size_t block, unsigned thread)
+cut_block(void *arg, size_t block, unsigned thread)
 {
 	struct job *job = arg;
-	struct mmq_tree_column *column = &job->columns[block];
+	size_t cols = job->x->cols, groups = groups_of(job), first = block * job->together;
 	(void)thread;
 	if (atomic_load(&job->cancelled) || is_cancelled(job))
 		return;
-	column->source = (uint32_t)block;
-	column->is_category = block >= job->x->cols;
-	if (column->is_category)
-		cut_category(job, column);
+	if (block >= groups)
+		cut_category(job, &job->columns[cols + block - groups]);
+	else if (job->sparse != NULL)
+		cut_sparse(job, &job->columns[first]);
 	else
-		cut_numeric(job, column);
+		cut_dense(job, &job->columns[first], cols - first < job->together ? cols - first : job->together);
 }
 
 static void
@@ -281,7 +308,13 @@ mmq_tree_bins_new(struct mmq_tree_bins **bins_out, const struct mmq_fit *fit, co
 	job.rows_min = options->min_data;
 	bins->rows = x->rows;
 	bins->columns = job.columns = mmq_array(total, sizeof(*bins->columns));
-	mmq_pool_run(fit->pool, total, cut_column, &job);
+	size_t share = x->cols / (2 * mmq_pool_threads(fit->pool)) + 1;
+	job.together = job.sparse != NULL ? 1 : share < TOGETHER ? share : TOGETHER;
+	for (size_t c = 0; c < total; c++) {
+		bins->columns[c].source = (uint32_t)c;
+		bins->columns[c].is_category = c >= x->cols;
+	}
+	mmq_pool_run(fit->pool, groups_of(&job) + x->codes_cols, cut_block, &job);
 	for (size_t c = 0; c < total; c++) {
 		if (!can_split(&bins->columns[c])) {
 			column_fini(&bins->columns[c]);

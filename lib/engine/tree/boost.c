@@ -11,7 +11,7 @@
 #include "engine/tree/sample.h"
 #include "util/mem.h"
 
-enum { LOSS_EVERY = 10, ROWS_ALONE = 16384 };  /* fewer rows are not worth a second thread */
+enum { LOSS_EVERY = 10, ROWS_ALONE = 16384, AHEAD = 32 };  /* fewer rows are not worth a second thread */
 
 struct boost {
 	const struct mmq_fit *fit;
@@ -130,8 +130,11 @@ add_leaf(void *arg, size_t block, unsigned thread)
 	if (add->tree->nodes[leaf->node].first != 0)
 		return;
 	double value = add->tree->values[add->tree->nodes[leaf->node].column];
-	for (uint32_t i = leaf->begin; i < leaf->begin + leaf->count; i++)
+	for (uint32_t i = leaf->begin, end = leaf->begin + leaf->count; i < end; i++) {
+		if (i + AHEAD < end)
+			__builtin_prefetch(add->score + add->index[i + AHEAD], 1);
 		add->score[add->index[i]] += value;
+	}
 }
 
 /* Add the tree to scores of rows that it was not grown on. */

@@ -30,7 +30,7 @@ search_numeric(const struct mmq_scan *scan, const struct mmq_tree_column *column
 		if (!mmq_scan_best(scan, sums, n, with_less ? missing : 0, &top, &at))
 			continue;
 		bool less_second = missing != 0 ? with_less : 2 * mmq_packed_h(sums[at]) >= mmq_packed_h(scan->total);
-		uint32_t a = mmq_scan_place(bin, at), b = at + 1 < n ? mmq_scan_place(bin, at + 1) : column->bins;
+		uint32_t b, a = mmq_scan_place(bin, column->bins, at, &b);
 		*best = (struct mmq_cart_split){ .found = true, .score = score_of(scan, top), .column = c,
 			.kind = less_second ? MMQ_NODE_LESS_SECOND : MMQ_NODE_LESS_FIRST,
 			.bin = (uint16_t)(b - 1), .threshold = mmq_cart_middle(column, a, b) };

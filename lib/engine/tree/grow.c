@@ -11,7 +11,7 @@
 #include "math/rng.h"
 #include "util/mem.h"
 
-enum { HIST_BYTES_DEFAULT = 512 << 20, WORK_BETWEEN_LOOKS = 30000000, ROWS_ALONE = 16384 };
+enum { HIST_BYTES_DEFAULT = 512 << 20, WORK_BETWEEN_LOOKS = 30000000, ROWS_ALONE = 16384, AHEAD = 32 };
 
 struct candidate {
 	struct mmq_leaf leaf;
@@ -324,7 +324,11 @@ value_leaf(void *arg, size_t block, unsigned thread)
 	const struct mmq_tree_options *options = job->grower->options;
 	double g = 0, h = 0;
 	(void)thread;
-	for (uint32_t i = leaf->begin; i < leaf->begin + leaf->count; i++) {
+	for (uint32_t i = leaf->begin, end = leaf->begin + leaf->count; i < end; i++) {
+		if (i + AHEAD < end) {
+			__builtin_prefetch(job->g + job->index[i + AHEAD]);
+			__builtin_prefetch(job->h + job->index[i + AHEAD]);
+		}
 		g += (double)job->g[job->index[i]];
 		h += (double)job->h[job->index[i]];
 	}
@@ -348,8 +352,7 @@ mmq_grower_grow(struct mmq_grower *grower, struct mmq_grown *tree, const float *
 	draw_columns(grower, grower->columns_on, NULL, grower->options->feature_fraction,
 	    mmq_rng_stream(grower->options->seed, 1, tree_number));
 	mmq_hist_quantise(&grower->hist, g, h, count, grower->tree_key);
-	for (size_t i = 0; i < count; i++)
-		root.total += grower->hist.row[index[i]];
+	root.total = mmq_hist_total(&grower->hist, index, count);
 	mmq_hist_build(&grower->hist, index, count, root.total, root.hist);
 	search_leaf(grower, &root);
 	settle(grower, &root);

@@ -39,6 +39,8 @@ void mmq_hist_init(struct mmq_hist *hist, const struct mmq_tree_bins *bins, stru
 void mmq_hist_fini(struct mmq_hist *hist);
 /* Fixed point for all rows, of which count take part; key makes the rounding's random part. */
 void mmq_hist_quantise(struct mmq_hist *hist, const float *g, const float *h, size_t count, uint64_t key);
+/* The sum over some rows. */
+int64_t mmq_hist_total(const struct mmq_hist *hist, const uint32_t *index, size_t count);
 /* total: the sum over these rows. */
 void mmq_hist_build(const struct mmq_hist *hist, const uint32_t *index, size_t count, int64_t total, int64_t *out);
 /* from -= part, both (size). */
@@ -81,8 +83,12 @@ int mmq_grower_grow(struct mmq_grower *grower, struct mmq_grown *tree, const flo
     uint64_t tree_number, struct mmq_tree_watch *watch);
 const struct mmq_leaf *mmq_grower_leaves(const struct mmq_grower *grower, size_t *count_out);
 
-/* route.c: send rows (index, any order) of by_column bytes (columns, rows_total) down a tree; fills the leaves' ranges. */
+/* route.c: rows of index (count) whose byte in `column` is 1 in first (256) come in front, in their order; returns how many. temp (count).
+ * column: 3 bytes more than it has rows can be read. */
 size_t mmq_tree_partition(const uint8_t *column, const uint8_t *first, uint32_t *index, size_t count, uint32_t *temp, struct mmq_pool *pool);
+/* The same for a piece: the others stay in temp. done: both sides' counts so far. route_512.c: as many rows as sixteens go; returns how many. */
+size_t mmq_tree_partition_512(const uint8_t *column, const uint8_t *first, uint32_t *index, size_t count, uint32_t *temp, size_t done[2]);
+/* Send rows (index, any order) of by_column bytes (columns, rows_total) down a tree; fills the leaves' ranges. */
 void mmq_tree_route(const struct mmq_grown *tree, const struct mmq_tree_bins *bins, const uint8_t *by_column, size_t rows_total,
     uint32_t *index, size_t count, uint32_t *temp, struct mmq_leaf *ranges, struct mmq_pool *pool);
 

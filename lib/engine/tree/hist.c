@@ -156,6 +156,37 @@ mmq_hist_quantise(struct mmq_hist *hist, const float *g, const float *h, size_t 
 	free(q.largest);
 }
 
+struct sum {
+	const struct mmq_hist *hist;
+	const uint32_t *index;
+	size_t count;
+	int64_t *totals;  /* (blocks) */
+};
+
+static void
+sum_block(void *arg, size_t block, unsigned thread)
+{
+	const struct sum *sum = arg;
+	size_t end = (block + 1) * BLOCK < sum->count ? (block + 1) * BLOCK : sum->count;
+	int64_t total = 0;
+	(void)thread;
+	for (size_t i = block * BLOCK; i < end; i++)
+		total += sum->hist->row[sum->index[i]];
+	sum->totals[block] = total;
+}
+
+int64_t
+mmq_hist_total(const struct mmq_hist *hist, const uint32_t *index, size_t count)
+{
+	size_t blocks = (count + BLOCK - 1) / BLOCK;
+	int64_t total = 0, *totals = mmq_array(blocks + 1, sizeof(*totals));
+	mmq_pool_run(hist->pool, blocks, sum_block, &(struct sum){ hist, index, count, totals });
+	for (size_t k = 0; k < blocks; k++)
+		total += totals[k];
+	free(totals);
+	return total;
+}
+
 /* What add_rows reads of some rows, side by side: their packed pairs, and their bytes of up to 64 columns. */
 struct gathered {
 	int64_t value[GATHER];

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "engine/tree/grow.h"
+#include "math/cpu.h"
 
 enum { BLOCK_LEAST = 4096, BLOCKS_MAX = 1024 };
 
@@ -16,8 +17,13 @@ struct partition {
 static size_t
 split_range(const uint8_t *column, const uint8_t *first, uint32_t *index, size_t count, uint32_t *temp)
 {
-	size_t a = 0, b = 0;
-	for (size_t i = 0; i < count; i++) {
+	size_t done[2] = { 0, 0 }, i = 0;
+#if defined(__x86_64__)
+	if (mmq_cpu_has_avx512())
+		i = mmq_tree_partition_512(column, first, index, count, temp, done);
+#endif
+	size_t a = done[0], b = done[1];
+	for (; i < count; i++) {
 		uint32_t r = index[i];
 		uint8_t goes_first = first[column[r]];
 		index[a] = r;
@@ -37,7 +43,6 @@ partition_block(void *arg, size_t block, unsigned thread)
 	p->firsts[block] = split_range(p->column, p->first, p->index + from, count, p->temp + from);
 }
 
-/* temp (count). Returns how many went to the first side; they are in front. */
 size_t
 mmq_tree_partition(const uint8_t *column, const uint8_t *first, uint32_t *index, size_t count, uint32_t *temp, struct mmq_pool *pool)
 {

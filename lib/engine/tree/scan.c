@@ -60,14 +60,15 @@ mmq_scan_prefix(const int64_t *bin, uint32_t count, int64_t *sums_out)
 }
 
 uint32_t
-mmq_scan_place(const int64_t *bin, uint32_t k)
+mmq_scan_place(const int64_t *bin, uint32_t count, uint32_t k, uint32_t *next_out)
 {
-	uint32_t b = 0;
-	for (uint32_t seen = 0;; b++) {
-		seen += bin[b] != 0;
-		if (seen == k + 1)
-			return b;
-	}
+	uint32_t last = 0, next;
+	for (uint32_t seen = bin[0] != 0; seen < k + 1; last++)
+		seen += bin[last + 1] != 0;
+	for (next = last + 1; next < count && bin[next] == 0; next++)
+		continue;
+	*next_out = next;
+	return last;
 }
 
 double

@@ -32,14 +32,14 @@ double mmq_scan_gain(const struct mmq_scan *scan, int64_t one);
 void mmq_scan_limit(struct mmq_scan *scan, double rows_min, double h_min);
 /* Running sums of bins (count) at those that are not 0: returns how many. sums_out (count + 8). */
 uint32_t mmq_scan_prefix(const int64_t *bin, uint32_t count, int64_t *sums_out);
-/* The bin that the k-th of these sums ends with. */
-uint32_t mmq_scan_place(const int64_t *bin, uint32_t k);
+/* The bin (count) that the k-th of the sums ends with; *next_out: the next one that is not empty, count: none is. */
+uint32_t mmq_scan_place(const int64_t *bin, uint32_t count, uint32_t k, uint32_t *next_out);
 /* What the leaf has without a split. */
 double mmq_scan_parent(const struct mmq_scan *scan);
-/* The first place k of the largest gain of sums[k] + add (count, with room for 8 more), if it is above *best: then true, and *best and *at are set. */
+/* The first place k of the largest gain of sums[k] + add, if it is above *best: then true, and *best and *at are set. */
 bool mmq_scan_best(const struct mmq_scan *scan, const int64_t *sums, uint32_t count, int64_t add, double *best, uint32_t *at);
 
-/* scan_512.c: the same two; sums (count + 8) are read to a whole number of eights. */
+/* scan_512.c: the same two. */
 void mmq_scan_best_512(const struct mmq_scan *scan, const int64_t *sums, uint32_t count, int64_t add, double *best, uint32_t *at);
 uint32_t mmq_scan_prefix_512(const int64_t *bin, uint32_t count, int64_t *sums_out);
 

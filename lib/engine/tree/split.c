@@ -18,6 +18,7 @@ struct search {
 	struct mmq_scan scan;
 	uint32_t node;
 	double rows;
+	uint32_t at;   /* which of its column's prefix sums the best split has, if it is a cut of numbers */
 	double best;   /* largest sum of the sides' gains so far; at first what not splitting has */
 };
 
@@ -41,16 +42,25 @@ search_numeric(struct search *search, uint32_t c, const int64_t *bin, struct mmq
 		n = 1;
 	}
 	if (mmq_scan_best(&search->scan, sums + from, n, 0, &search->best, &at)) {
-		at += from;
+		search->at = at += from;
 		/* Where no row is missing, missing rows of the future go with the majority. */
 		bool is_larger = missing == 0 && 2 * mmq_packed_h(sums[at]) >= mmq_packed_h(total);
-		*best = (struct mmq_split){ .column = c, .bin = (uint8_t)mmq_scan_place(bin, at), .kind = is_larger ? MMQ_NODE_LESS_SECOND : MMQ_NODE_LESS_FIRST,
+		*best = (struct mmq_split){ .column = c, .kind = is_larger ? MMQ_NODE_LESS_SECOND : MMQ_NODE_LESS_FIRST,
 			.first_sum = is_larger ? total - sums[at] : sums[at] };
 	}
 	if (missing != 0 && mmq_scan_best(&search->scan, sums + from, n, missing, &search->best, &at)) {
-		at += from;
-		*best = (struct mmq_split){ .column = c, .bin = (uint8_t)mmq_scan_place(bin, at), .kind = MMQ_NODE_LESS_SECOND, .first_sum = total - sums[at] - missing };
+		search->at = at += from;
+		*best = (struct mmq_split){ .column = c, .kind = MMQ_NODE_LESS_SECOND, .first_sum = total - sums[at] - missing };
 	}
+}
+
+/* The last bin before the cut behind this prefix sum: half-way through the bins that are empty there, so that rows to come which fall into
+ * them are not all sent to one side. */
+static uint8_t
+cut_bin(const struct mmq_tree_column *column, const int64_t *bin, uint32_t at)
+{
+	uint32_t next, last = mmq_scan_place(bin, column->bins, at, &next);
+	return (uint8_t)(next < column->bins ? (last + next - 1) / 2 : column->bins - 1);
 }
 
 static void
@@ -158,6 +168,8 @@ search_chunk(void *arg, size_t chunk, unsigned thread)
 		else
 			search_sets(&search, c, bin, &best);
 	}
+	if (search.best > chunks->search.best && best.kind != MMQ_NODE_CATEGORY)
+		best.bin = cut_bin(&bins->columns[best.column], chunks->sums + bins->offset[best.column], search.at);
 	chunks->best[chunk] = best;
 	chunks->gain[chunk] = search.best;
 }
