@@ -2,7 +2,7 @@
 """Times bench_svm beside oneDAL (scikit-learn-intelex), scikit-learn, LIBSVM and onnxruntime, as far as they are installed, on the same data.
 
 usage: bench/peers/svm.py [case ...]     cases: see CASES; `table` stands for the main ones, `robust` for the odd ones, `labels` counts equal labels
-                                         with LIBSVM over all classification sets of MMQ_BENCH_DATA
+                                         with LIBSVM over all classification sets of MMQ_BENCH_DATA, `labels:NAME` over one
 Each run is a process of its own on as many cores as it has threads; runs of a case are interleaved, medians of MMQ_BENCH_REPEATS (3; LIBSVM,
 which takes longest, once). The dual objective is recomputed here in double from the support vectors and coefficients each side reports; `over`
 is how far it lies above the best one, relative. `agree`: labels equal to LIBSVM's (or the first peer's), of all rows and of those it is sure of.
@@ -369,14 +369,14 @@ def report(case, threads, runs, path, data, params, objectives):
         print(line, flush=True)
 
 
-def classification_sets():
+def classification_sets(only):
     """name -> rows (dense or sparse, float32) and class codes of every classification set of DATA; text and categories one-hot, numbers scaled."""
     import pandas as pd
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.preprocessing import OneHotEncoder
     for about in json.load(open(os.path.join(DATA, "datasets.json")))["datasets"]:
         name = about["name"]
-        if about.get("task") not in ("binary", "multiclass", "text"):
+        if about.get("task") not in ("binary", "multiclass", "text") or only not in ("", name):
             continue
         file = about["files"][0]["path"]
         if "libsvm" in file:
@@ -399,10 +399,10 @@ def classification_sets():
         yield name, x.astype(np.float32), np.unique(y, return_inverse=True)[1].astype(float)
 
 
-def count_labels(folder):
+def count_labels(folder, only):
     from libsvm.svmutil import svm_parameter, svm_predict, svm_problem, svm_train
     path, totals = os.path.join(folder, "data"), np.zeros(3)
-    for name, x, y in classification_sets():
+    for name, x, y in classification_sets(only):
         x, y, classes = x[:ROWS_MAX], y[:ROWS_MAX], int(y.max()) + 1
         params = dict(C=1.0, gamma=1 / x.shape[1], kernel="rbf")
         save_data(path, (x, y), classes)
@@ -416,7 +416,8 @@ def count_labels(folder):
         same = labels_of(scores, classes) == np.array(found)
         totals += [same.sum(), same[sure].sum(), sure.sum()]
         print(f"labels {name:14} {x.shape[0]}x{x.shape[1]} {classes} classes: equal {same.mean():.5f}, of {sure.sum()} sure rows {same[sure].mean():.6f}", flush=True)
-    print(f"labels, all sets: of {int(totals[2])} sure rows {totals[1] / totals[2]:.6f}")
+    if not only:
+        print(f"labels, all sets: of {int(totals[2])} sure rows {totals[1] / totals[2]:.6f}")
 
 
 def main():
@@ -429,9 +430,9 @@ def main():
     for word in sys.argv[1:] or ["table", "robust"]:
         wanted += TABLE if word == "table" else ROBUST if word == "robust" else [word]
     for case in wanted:
-        if case == "labels":
+        if case.startswith("labels"):
             with tempfile.TemporaryDirectory() as folder:
-                count_labels(folder)
+                count_labels(folder, case.partition(":")[2])
             continue
         if case == "a9a" and not DATA:
             print("a9a: left out, MMQ_BENCH_DATA does not name a folder with a9a_train.libsvm.gz")

@@ -188,14 +188,28 @@ struct rest {
 	int *rc;
 };
 
+struct signs {
+	const struct mmq_linear_problem *p;
+	double one, *target;
+};
+
+static void
+sign_part(void *arg, size_t part, unsigned thread)
+{
+	const struct signs *s = arg;
+	size_t rows = s->p->x->rows, to = rows * (part + 1) / MMQ_LINEAR_PARTS_MAX;
+	(void)thread;
+	for (size_t r = rows * part / MMQ_LINEAR_PARTS_MAX; r < to; r++)
+		s->target[r] = s->p->fit->train->y[r] == s->one ? 1.0 : -1.0;
+}
+
 /* Targets of one against the rest: class `one` is 1, all others are -1. */
 static double *
 signs(const struct mmq_linear_problem *p, size_t one)
 {
-	double *target = mmq_array(p->x->rows, sizeof(*target));
-	for (size_t r = 0; r < p->x->rows; r++)
-		target[r] = p->fit->train->y[r] == (double)one ? 1.0 : -1.0;
-	return target;
+	struct signs s = { .p = p, .one = (double)one, .target = mmq_array(p->x->rows, sizeof(double)) };
+	mmq_pool_run(p->pool, MMQ_LINEAR_PARTS_MAX, sign_part, &s);
+	return s.target;
 }
 
 static void

@@ -72,6 +72,7 @@ mmq_linear_weight(const float *weight, size_t row)
 	return weight != NULL ? (double)weight[row] : 1.0;
 }
 double mmq_linear_dot(const double *x, const double *y, size_t count);
+double mmq_linear_sum(const double *values, size_t count);
 double mmq_linear_largest(const double *values, size_t count);   /* largest magnitude; INFINITY when one is not finite */
 
 /* loss.c. Scores z (count) of rows from `first` on -> their weighted loss (returned), its first derivative in z's place, its second in curvature

@@ -29,27 +29,36 @@ log_portable(const double *target, const float *weight, size_t count, double *z,
 }
 
 #if defined(__x86_64__)
+/* weight may be NULL; weights of 1 give the same derivatives. */
 __attribute__((target("avx2,fma"))) static double
-log_avx2(const double *target, size_t count, double *z, double *curvature)
+log_avx2(const double *target, const float *weight, size_t count, double *z, double *curvature)
 {
 	const __m256d sign = _mm256_set1_pd(-0.0), one = _mm256_set1_pd(1.0), zero = _mm256_setzero_pd();
-	__m256d loss = zero, product = one;
-	size_t i = 0;
-	for (; i + LANES <= count; i += LANES) {
+	__m256d loss = zero, product = one, s = one;
+	double losses[LANES], lanes[LANES], total;
+	size_t i = count - count % LANES;
+	total = log_portable(target + i, weight == NULL ? NULL : weight + i, count - i, z + i, curvature == NULL ? NULL : curvature + i);
+	for (i = 0; i + LANES <= count; i += LANES) {
 		__m256d t = _mm256_loadu_pd(target + i), margin = _mm256_mul_pd(t, _mm256_loadu_pd(z + i));
 		__m256d small = mmq_exp4_f64(_mm256_or_pd(margin, sign)), sum = _mm256_add_pd(one, small), share = _mm256_div_pd(one, sum);
-		__m256d other = _mm256_mul_pd(small, share);
-		loss = _mm256_sub_pd(loss, _mm256_min_pd(margin, zero));
-		product = _mm256_mul_pd(product, sum);
-		_mm256_storeu_pd(z + i, _mm256_xor_pd(sign, _mm256_mul_pd(t, _mm256_blendv_pd(other, share, margin))));
+		__m256d other = _mm256_mul_pd(small, share), slope = _mm256_mul_pd(t, _mm256_blendv_pd(other, share, margin)), bend = _mm256_mul_pd(other, share);
+		if (weight == NULL) {
+			product = _mm256_mul_pd(product, sum);
+		} else {
+			s = _mm256_cvtps_pd(_mm_loadu_ps(weight + i));
+			_mm256_storeu_pd(lanes, small);
+			for (size_t k = 0; k < LANES; k++)
+				total += (double)weight[i + k] * log1p(lanes[k]);
+		}
+		loss = _mm256_fnmadd_pd(s, _mm256_min_pd(margin, zero), loss);
+		_mm256_storeu_pd(z + i, _mm256_xor_pd(sign, _mm256_mul_pd(s, slope)));
 		if (curvature != NULL)
-			_mm256_storeu_pd(curvature + i, _mm256_mul_pd(other, share));
+			_mm256_storeu_pd(curvature + i, _mm256_mul_pd(s, bend));
 	}
-	double losses[LANES], products[LANES], total = log_portable(target + i, NULL, count - i, z + i, curvature == NULL ? NULL : curvature + i);
 	_mm256_storeu_pd(losses, loss);
-	_mm256_storeu_pd(products, product);
+	_mm256_storeu_pd(lanes, product);
 	for (size_t k = 0; k < LANES; k++)
-		total += losses[k] + log(products[k]);
+		total += losses[k] + log(lanes[k]);
 	return total;
 }
 #endif
@@ -58,8 +67,8 @@ static double
 log_block(const double *target, const float *weight, size_t count, double *z, double *curvature)
 {
 #if defined(__x86_64__)
-	if (weight == NULL && mmq_cpu_has_avx2())
-		return log_avx2(target, count, z, curvature);
+	if (mmq_cpu_has_avx2())
+		return log_avx2(target, weight, count, z, curvature);
 #endif
 	return log_portable(target, weight, count, z, curvature);
 }

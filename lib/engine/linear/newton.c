@@ -1,8 +1,8 @@
 /* newton.c: Newton's method with step halving for smooth losses and few unknowns.
  *
  * Without L1 the direction is a Cholesky solve; with it, coordinate descent on the quadratic model plus the L1 norm (Friedman, Hastie, Tibshirani
- * 2010). Many rows: the start is the minimum over every so manieth block of rows, found from that over fewer, and Hessians take a share of the
- * blocks as long as the gradient falls fast enough. Stops when the largest entry of the gradient (with L1: of its shortest subgradient), divided by the
+ * 2010). Many rows: the start is the minimum over every so manieth block of rows, found from that over fewer, the first step from there takes the
+ * sample's Hessian, and later ones take a share of the blocks as long as the gradient falls fast enough. Stops when the largest entry of the gradient (with L1: of its shortest subgradient), divided by the
  * sum of weights, is below tol; that test is always over all rows. */
 #include <math.h>
 #include <stdlib.h>
@@ -11,12 +11,14 @@
 #include "engine/linear/linear.h"
 #include "util/mem.h"
 
-enum { SMALL_ROWS = 1 << 13, LARGE_ROWS = 1 << 16, SHARE_ROWS = 1 << 16, SHARE_STRIDE = 4, HALVINGS_MAX = 40, SWEEPS_MAX = 1000 };
+enum { SMALL_ROWS = 1 << 13, LARGE_ROWS = 1 << 17, GROWTH = LARGE_ROWS / SMALL_ROWS, SHARE_ROWS = 1 << 16, SHARE_STRIDE = 4, HALVINGS_MAX = 40,
+	SWEEPS_MAX = 1000 };
 
 struct newton {
 	struct mmq_linear_objective o;
 	double *theta, *gradient, *direction, *trial, *product;   /* (size) each */
 	double value, damping;
+	double factor_share;         /* share of the weight whose Hessian's factor may serve for one more step; 0: none */
 	int64_t iterations;
 };
 
@@ -91,15 +93,11 @@ model_descent(struct newton *n, double stop)
 /* direction from the Hessian. Squares in float32 lose digits: where a pivot shows that, and where rounding took all that was positive, it is made again,
  * in double, then stiffer. False: not positive definite even so. */
 static bool
-find_direction(struct newton *n)
+find_factor(struct newton *n)
 {
 	for (;; n->damping *= 1e3) {
 		mmq_linear_curvature(&n->o, n->theta);
 		stiffen(n);
-		if (n->o.p->l1 > 0) {
-			model_descent(n, 0.05 * largest_slope(n));
-			return true;
-		}
 		double ratio = mmq_linear_cholesky(n->o.hessian, n->o.size);
 		if (!(ratio > 1e-5) && !n->o.hessian_in_double) {
 			n->o.hessian_in_double = true;
@@ -107,13 +105,31 @@ find_direction(struct newton *n)
 			continue;
 		}
 		if (ratio > 0.0)
-			break;
+			return true;
 		if (n->damping > n->o.p->weight_sum)
 			return false;
 	}
+}
+
+/* False: there is none. The factor over a sample serves for the first step over all rows, where it is as good as a fresh one. */
+static bool
+find_direction(struct newton *n)
+{
+	if (n->o.p->l1 > 0) {
+		mmq_linear_curvature(&n->o, n->theta);
+		stiffen(n);
+		model_descent(n, 0.05 * largest_slope(n));
+		return true;
+	}
+	double share = n->o.share;
+	if (n->factor_share > 0.0)
+		share = n->factor_share;
+	else if (!find_factor(n))
+		return false;
 	for (size_t i = 0; i < n->o.size; i++)
-		n->direction[i] = -n->gradient[i];
+		n->direction[i] = -n->gradient[i] * share / n->o.share;
 	mmq_linear_cholesky_solve(n->o.hessian, n->o.size, n->direction);
+	n->factor_share = 0.0;
 	return true;
 }
 
@@ -169,9 +185,12 @@ start_from_samples(struct newton *n)
 {
 	const struct mmq_linear_problem *p = n->o.p;
 	int rc = 1;
-	for (size_t rows = SMALL_ROWS; rc != -1 && rows <= LARGE_ROWS && 2 * rows <= p->x->rows && n->o.outputs == 1; rows *= 8) {
+	for (size_t rows = SMALL_ROWS; rc != -1 && rows <= LARGE_ROWS && 2 * rows <= p->x->rows && n->o.outputs == 1; rows *= GROWTH) {
+		int64_t before = n->iterations;
+		n->factor_share = 0.0;
 		n->o.stride = p->x->rows / rows;
-		rc = descend(n, fmax(p->tol, rows < LARGE_ROWS ? 1e-3 : 1e-4) * p->weight_sum / (double)n->o.stride, 20);
+		rc = descend(n, fmax(p->tol, 1e-3) * p->weight_sum / (double)n->o.stride, 20);
+		n->factor_share = n->iterations > before ? n->o.share : 0.0;
 	}
 	n->o.stride = n->o.hessian_stride = 1;
 	n->o.share = 1.0;

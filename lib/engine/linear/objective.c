@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "engine/linear/linear.h"
+#include "engine/linear/rows_dense.h"
 #include "math/blas.h"
 #include "util/mem.h"
 
@@ -125,17 +126,25 @@ add_single_hessian(const struct mmq_linear_objective *o, size_t first, size_t co
 	const struct mmq_batch *x = o->p->x;
 	size_t wide = o->wide;
 	float *tile = scaled + MMQ_LINEAR_BLOCK * wide;
+	float root[MMQ_LINEAR_BLOCK];
 	for (size_t i = 0; i < count; i++) {
-		const float *row = (const float *)x->dense + (first + i) * x->stride;
-		float root = (float)sqrt(curvature[i]);
-		for (size_t j = 0; j < o->cols; j++)
-			scaled[i * wide + j] = root * row[j];
-		scaled[i * wide + o->cols] = o->p->with_intercept ? root : 0.0f;
+		root[i] = (float)sqrt(curvature[i]);
+		scaled[i * wide + o->cols] = o->p->with_intercept ? root[i] : 0.0f;
 	}
+	mmq_linear_dense_scale((const float *)x->dense + first * x->stride, x->stride, count, o->cols, root, scaled, wide);
 	mmq_ssyrk(true, wide, count, 1.0f, scaled, wide, 0.0f, tile, wide);
 	for (size_t i = 0; i < wide; i++)
 		for (size_t j = i; j < wide; j++)
 			hessian[i * wide + j] += (double)tile[i * wide + j];
+}
+
+static double
+weight_of(const struct mmq_linear_problem *p, size_t first, size_t count)
+{
+	double sum = 0.0;
+	for (size_t i = 0; p->weight != NULL && i < count; i++)
+		sum += (double)p->weight[first + i];
+	return p->weight == NULL ? (double)count : sum;
 }
 
 /* One output: a block is read once for scores, gradient and, if its turn has come, curvature. */
@@ -154,12 +163,10 @@ single_part(struct mmq_linear_objective *o, size_t part)
 			continue;
 		mmq_linear_scores(p->x, from, count, o->coef, o->intercept[0], z);
 		loss += mmq_linear_loss_block(p, from, count, z, o->with_hessian ? curvature : NULL);
-		for (size_t i = 0; i < count; i++)
-			o->part_weight[part] += mmq_linear_weight(p->weight, from + i);
+		o->part_weight[part] += weight_of(p, from, count);
 		if (o->with_gradient) {
 			mmq_linear_add_rows(p->x, from, count, z, gradient);
-			for (size_t i = 0; i < count; i++)
-				gradient[o->cols] += z[i];
+			gradient[o->cols] += mmq_linear_sum(z, count);
 		}
 		if (o->with_hessian && is_float) {
 			add_single_hessian(o, from, count, curvature, (float *)temp, hessian);
