@@ -3,6 +3,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "convert/convert.h"
 #include "util/mem.h"
@@ -25,11 +26,18 @@ predict(const struct mmq_engine *engine, const void *state)
 	int32_t *codes = mmq_array(ROWS * shape.codes_cols + 1, sizeof(*codes));
 	struct mmq_batch x = { .rows = ROWS, .cols = shape.cols, .dtype = MMQ_F64, .dense = dense, .stride = shape.cols, .codes = codes,
 		.codes_cols = shape.codes_cols };
-	struct mmq_outputs out = { .wanted = MMQ_OUT_SCORE, .score_cols = outputs, .score = mmq_array(ROWS * outputs, sizeof(double)) };
+	const char *method = engine->contribution_method != NULL ? engine->contribution_method(state) : NULL;
+	bool explains = method != NULL && strncmp(method, "sampled", 7) != 0 && shape.features > 0 && shape.features <= CELLS_MAX && outputs * shape.features <= CELLS_MAX;
+	struct mmq_outputs out = { .wanted = MMQ_OUT_SCORE | (explains ? (unsigned)MMQ_OUT_CONTRIBUTION : 0), .score_cols = outputs,
+		.score = mmq_array(ROWS * outputs, sizeof(double)), .base = mmq_array(outputs, sizeof(double)),
+		.contribution = mmq_array(explains ? ROWS * outputs * shape.features : 1, sizeof(double)) };
 	void *scratch = mmq_aligned(engine->scratch_bytes(state, ROWS, out.wanted));
-	(void)engine->predict(state, &x, &out, scratch, &err);
+	for (x.rows = 1; x.rows <= ROWS; x.rows += ROWS - 1)  /* one row and several go different ways */
+		(void)engine->predict(state, &x, &out, scratch, &err);
 	free(scratch);
 	free(out.score);
+	free(out.base);
+	free(out.contribution);
 	free(codes);
 	free(dense);
 }
