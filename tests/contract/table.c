@@ -82,7 +82,7 @@ fit_table(const struct mmq_engine *engine, const struct mmq_dataset *train, enum
 	if (mmq_params_parse(&params, engine->params, how->settings, how->settings_count, err) == -1)
 		return NULL;
 	struct mmq_fit fit = { .train = train, .valid = how->valid, .task = task, .params = params, .seed = how->seed, .pool = how->pool,
-		.progress = how->progress, .previous = how->previous };
+		.progress = how->progress, .previous = how->previous, .checkpoint = how->checkpoint, .resume = how->resume };
 	if (engine->check == NULL || engine->check(&fit, err) == 0)
 		engine->train(&state, &fit, err);
 	mmq_params_destroy(&params);

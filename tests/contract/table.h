@@ -30,6 +30,8 @@ struct fit_how {
 	struct mmq_pool *pool;
 	const struct mmq_progress *progress;
 	const void *previous;
+	const struct mmq_checkpoint *checkpoint;
+	const struct mmq_part *resume;
 	const char *const *settings;
 	size_t settings_count;
 	uint64_t seed;

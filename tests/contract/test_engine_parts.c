@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "laws.h"
+#include "tests/engine/kept_part.h"
 #include "math/rng.h"
 #include "table.h"
 #include "util/mem.h"
@@ -77,6 +78,34 @@ check_setting(const struct mmq_engine *engine, enum mmq_task task, const char *s
 	}
 	check_round_trip(engine, task, &data, state);
 	engine->destroy(&state);
+}
+
+static void
+test_a_resumed_fit_ends_with_the_bits_of_an_undisturbed_one(void **unused)
+{
+	(void)unused;
+	EACH(engine, task) {
+		struct kept_part kept = { .at = 2 };
+		const struct mmq_checkpoint checkpoint = { kept_part_is_due, kept_part_write, &kept };
+		const struct fit_how whole = { .seed = 7, .checkpoint = &checkpoint }, rest = { .seed = 7, .resume = &kept.part };
+		double *values[2];
+		size_t count;
+		struct mmq_err err;
+		if ((engine->can & MMQ_CAN_CHECKPOINT) == 0)
+			continue;
+		table_make(&table, task, 150, 3);
+		struct mmq_dataset data = table_dataset(&table, TABLE_F32);
+		for (int run = 0; run < 2; run++) {
+			void *state = fit_table(engine, &data, task, run == 0 ? &whole : &rest, &err);
+			LAW(engine, task, state != NULL && kept.asked >= kept.at);
+			values[run] = predict_table(engine, state, &data.x, data.classes, &count, &err);
+			engine->destroy(&state);
+		}
+		LAW(engine, task, memcmp(values[0], values[1], count * sizeof(double)) == 0);
+		free(values[0]);
+		free(values[1]);
+		mmq_part_fini(&kept.part);
+	}
 }
 
 static void
@@ -248,6 +277,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_open_predicts_the_bits_that_were_saved),
+		cmocka_unit_test(test_a_resumed_fit_ends_with_the_bits_of_an_undisturbed_one),
 		cmocka_unit_test(test_every_choice_fits_or_is_refused_by_name),
 		cmocka_unit_test(test_damaged_parts_are_data_loss_and_never_a_crash),
 	};

@@ -12,6 +12,7 @@
 
 #include "engine/engine.h"
 #include "math/rng.h"
+#include "tests/engine/kept_part.h"
 #include "util/mem.h"
 
 static void *
@@ -210,25 +211,6 @@ test_divergence_keeps_the_last_good_epoch_or_says_so(void **unused)
 	mmq_engine_find("mlp")->destroy(&state);
 }
 
-/* Keeps the part of one epoch and stops nothing. */
-struct kept { struct mmq_part part; int64_t asked, at; };
-
-static bool
-is_due(void *arg)
-{
-	struct kept *kept = arg;
-	return ++kept->asked == kept->at;
-}
-
-static void
-keep_part(void *arg, const struct mmq_part *part)
-{
-	struct kept *kept = arg;
-	mmq_part_init(&kept->part, true);
-	for (size_t i = 0; i < part->tensors_count; i++)
-		mmq_part_put_vector(&kept->part, part->tensors[i].name, part->tensors[i].dtype, part->tensors[i].shape[0], part->tensors[i].data);
-}
-
 static void
 test_a_resumed_fit_ends_with_the_same_bits(void **unused)
 {
@@ -242,8 +224,8 @@ test_a_resumed_fit_ends_with_the_same_bits(void **unused)
 	struct mmq_dataset data = { .x = { .rows = 1000, .cols = 2, .dtype = MMQ_F32, .dense = x, .stride = 2 }, .y = y };
 	struct mmq_err err;
 	for (int which = 0; which < 2; which++) {
-		struct kept kept = { .at = 4 };
-		struct mmq_checkpoint checkpoint = { is_due, keep_part, &kept };
+		struct kept_part kept = { .at = 4 };
+		struct mmq_checkpoint checkpoint = { kept_part_is_due, kept_part_write, &kept };
 		struct mmq_params *params;
 		assert_int_equal(mmq_params_parse(&params, engine->params, settings[which], 6, &err), 0);
 		for (int run = 0; run < 3; run++) {

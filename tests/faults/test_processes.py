@@ -43,12 +43,14 @@ def test_01_a_killed_training_is_done_again_with_the_same_bits(service):
     assert columns_alike(service, "disturbed", "calm")
 
 
-def test_02_a_training_killed_between_checkpoints_goes_on_from_the_last_with_the_same_bits(service):
+@pytest.mark.parametrize("fit", [{"engine": "mlp", "params": {"max_iter": 200, "tol": 0.0}},
+                                 {"engine": "tree", "params": {"num_iterations": 1500, "bagging_fraction": 0.8, "bagging_freq": 2}}], ids=["mlp", "tree"])
+def test_02_a_training_killed_between_checkpoints_goes_on_from_the_last_with_the_same_bits(service, fit):
     service.start(predictors=1)
     often = ("--data", str(DATA), "--checkpoint-ms", "20")
     service.worker("trainer", *often)
     service.whole(1, 1)
-    job = service.train("resumed", **{**SLOW, "params": {"max_iter": 200, "tol": 0.0}})
+    job = service.train("resumed", **{**SLOW, **fit})
     folder = service.home / "store/jobs/default" / job
     assert until(lambda: service.state(job) and (folder / "checkpoint.mmq").exists())
     service.kill("trainer")
@@ -57,7 +59,7 @@ def test_02_a_training_killed_between_checkpoints_goes_on_from_the_last_with_the
     done = service.wait(job, 60)
     assert done["state"] == "done" and done["attempt"] == 2
     assert re.search(rf"event=checkpoint job={job} resume=[1-9]", (service.home.parent / "trainer.log").read_text())
-    service.trained("whole", **{**SLOW, "params": {"max_iter": 200, "tol": 0.0}})
+    service.trained("whole", **{**SLOW, **fit})
     assert columns_alike(service, "resumed", "whole")
     assert not folder.exists()      # what is no longer needed is gone
 

@@ -31,6 +31,8 @@ struct boost {
 	struct mmq_tree_builder *builder;
 	struct mmq_tree_watch watch;
 	uint32_t first_round, best_round;       /* rounds before this fit; kept rounds with the best validation loss, counted from the first of all */
+	uint32_t next_round;                    /* where this run of the fit begins: first_round, or where a checkpoint left it */
+	uint64_t fingerprint;
 	double best_loss;
 };
 
@@ -93,6 +95,50 @@ boost_init(struct boost *boost)
 		.iterations_max = boost->options->trees, .loss_name = mmq_tree_loss_name(boost->options->objective) } };
 	/* What the model begins with must be beaten: a version that only gets worse is kept as it was. */
 	boost->best_loss = previous != NULL && fit->valid != NULL ? mmq_tree_loss_mean(&boost->valid, boost->valid_score) : INFINITY;
+}
+
+static struct mmq_boost_at
+boost_at(const struct boost *boost, uint32_t round, struct mmq_tree_builder *builder)
+{
+	return (struct mmq_boost_at){ .fingerprint = boost->fingerprint, .round = round, .best_round = boost->best_round, .best_loss = boost->best_loss,
+		.outputs = boost->train.outputs, .score = boost->score, .valid_score = boost->valid_score, .scores = boost->train.outputs * boost->train.rows,
+		.valid_scores = boost->train.outputs * boost->valid.rows, .builder = builder };
+}
+
+/* Begin where a checkpoint left this fit, if there is one. */
+static void
+boost_resume(struct boost *boost)
+{
+	const struct mmq_fit *fit = boost->fit;
+	boost->next_round = boost->first_round;
+	if (fit->checkpoint != NULL || fit->resume != NULL)
+		boost->fingerprint = mmq_boost_fingerprint(fit, boost->bins);
+	if (fit->resume == NULL)
+		return;
+	struct mmq_boost_at at = boost_at(boost, 0, mmq_tree_builder_new(fit, boost->bins, 1, boost->train.outputs));
+	if (mmq_boost_get(&at, fit->resume, fit->previous)) {
+		struct mmq_tree_builder *fresh = boost->builder;
+		boost->builder = at.builder;
+		boost->next_round = at.round;
+		boost->best_round = at.best_round;
+		boost->best_loss = at.best_loss;
+		at.builder = fresh;
+	}
+	mmq_tree_builder_destroy(&at.builder);
+}
+
+static void
+leave_checkpoint(const struct boost *boost, uint32_t round)
+{
+	const struct mmq_checkpoint *checkpoint = boost->fit->checkpoint;
+	if (checkpoint == NULL || !checkpoint->is_due(checkpoint->arg))
+		return;
+	struct mmq_boost_at at = boost_at(boost, round, boost->builder);
+	struct mmq_part part;
+	mmq_part_init(&part, true);
+	mmq_boost_put(&at, boost->options, boost->base, &part);
+	checkpoint->write(checkpoint->arg, &part);
+	mmq_part_fini(&part);
 }
 
 static void
@@ -212,12 +258,12 @@ boost_rounds(struct boost *boost, uint32_t *rounds_out, struct mmq_err *err)
 	const struct mmq_tree_options *options = boost->options;
 	bool samples = options->feature_fraction < 1 || options->feature_fraction_bynode < 1 || options->extra_trees || !mmq_tree_sample_is_all(options);
 	bool stops = false;
-	uint32_t first = boost->first_round, round = first;
+	uint32_t first = boost->first_round, round = boost->next_round;
 
 	for (; round < first + options->trees && !stops; round++) {
 		bool grew = false;
 		mmq_tree_loss_gradient(&boost->train, boost->score, boost->g, boost->h);
-		mmq_tree_sample_draw(&boost->sample, round, round == first, boost->g, boost->h, boost->train.outputs);
+		mmq_tree_sample_draw(&boost->sample, round, round == boost->next_round, boost->g, boost->h, boost->train.outputs);
 		for (uint32_t c = 0; c < boost->train.outputs; c++)
 			if (boost_tree(boost, round, c, &grew) == -1)
 				return mmq_err_set(err, MMQ_CANCELLED, "training was cancelled in round %u", round + 1);
@@ -230,6 +276,8 @@ boost_rounds(struct boost *boost, uint32_t *rounds_out, struct mmq_err *err)
 		boost->watch.state.fraction = (double)(round + 1 - first) / options->trees;
 		if (!mmq_progress_step(boost->fit->progress, &boost->watch.state))
 			return mmq_err_set(err, MMQ_CANCELLED, "training was cancelled after round %u", round + 1);
+		if (!stops && round + 1 < first + options->trees)
+			leave_checkpoint(boost, round + 1);
 	}
 	*rounds_out = round;
 	return 0;
@@ -248,6 +296,7 @@ mmq_tree_boost(struct mmq_tree_model **model_out, const struct mmq_fit *fit, con
 	if (mmq_tree_loss_check(&train, err) == -1 || mmq_tree_loss_check(&valid, err) == -1)
 		return -1;
 	boost_init(&boost);
+	boost_resume(&boost);
 	int result = boost_rounds(&boost, &rounds, err);
 	if (result == 0) {
 		bool keeps_best = options->early_rounds > 0 && boost.valid.rows > 0;

@@ -98,6 +98,22 @@ int mmq_tree_boost(struct mmq_tree_model **model_out, const struct mmq_fit *fit,
 int mmq_tree_forest(struct mmq_tree_model **model_out, const struct mmq_fit *fit, const struct mmq_tree_options *options,
     const struct mmq_tree_bins *bins, struct mmq_err *err);
 
+/* checkpoint.c: where a fit by boosting stands between two rounds. */
+struct mmq_boost_at {
+	uint64_t fingerprint;       /* of all that the fit depends on */
+	uint32_t round, best_round; /* of the next tree; kept with the best validation loss */
+	uint32_t outputs;
+	double best_loss;
+	double *score, *valid_score;
+	size_t scores, valid_scores;
+	struct mmq_tree_builder *builder;
+};
+uint64_t mmq_boost_fingerprint(const struct mmq_fit *fit, const struct mmq_tree_bins *bins);
+void mmq_boost_put(const struct mmq_boost_at *at, const struct mmq_tree_options *options, const double *base, struct mmq_part *out);
+/* Fills at, whose fingerprint, sizes and arrays are set and whose builder is new. false: this is of another fit, or damaged; score and valid_score are
+ * as they were. */
+bool mmq_boost_get(struct mmq_boost_at *at, const struct mmq_part *in, const struct mmq_tree_model *previous);
+
 /* refit.c: up to rows_max rows of x from row `first` on. */
 struct mmq_batch mmq_tree_rows_of(const struct mmq_batch *x, size_t first, size_t rows_max);
 /* Scores (outputs, rows) without a link, as training keeps them. */

@@ -212,39 +212,45 @@ mmq_tree_builder_cut(struct mmq_tree_builder *builder, uint32_t trees)
 	model->value_rows = builder->values_of_tree[trees];
 }
 
-struct mmq_tree_model *
-mmq_tree_builder_finish(struct mmq_tree_builder **builder_p, const struct mmq_tree_options *options, const double *base)
+/* The collected trees as a model, without a walk: its arrays are the builder's, but for base, gain and splits, which are the caller's to free. */
+static struct mmq_tree_model
+view_of(const struct mmq_tree_builder *builder, const struct mmq_tree_options *options, const double *base)
 {
-	struct mmq_tree_builder *builder = *builder_p;
-	struct mmq_tree_model *model = mmq_alloc(sizeof(*model));
-	size_t columns = (size_t)builder->model.cols + builder->model.codes_cols;
+	struct mmq_tree_model model = builder->model;
+	size_t columns = (size_t)model.cols + model.codes_cols;
 	double *gain = mmq_array(columns, sizeof(double)), *splits = mmq_array(columns, sizeof(double));
-	double *start = mmq_array(builder->model.outputs, sizeof(double));
 
-	memcpy(start, base, builder->model.outputs * sizeof(double));
 	if (builder->gain_taken != NULL)
 		memcpy(gain, builder->gain_taken, columns * sizeof(double));
-	for (uint32_t k = 0; k < builder->model.nodes; k++) {
+	for (uint32_t k = 0; k < model.nodes; k++) {
 		if (builder->kind[k] == MMQ_NODE_LEAF)
 			continue;
 		gain[builder->feature[k]] += builder->node_gain[k];
 		splits[builder->feature[k]] += 1;
 	}
-	*model = builder->model;
-	model->boosting = options->kind;
-	model->base = start;
-	model->gain = gain;
-	model->splits = splits;
-	model->tree_start = builder->tree_start;
-	model->kind = builder->kind;
-	model->threshold = builder->threshold;
-	model->threshold64 = builder->threshold64;
-	model->feature = builder->feature;
-	model->first = builder->first;
-	model->cover = builder->cover;
-	model->set_start = builder->set_start;
-	model->set_word = builder->set_word;
-	model->values = builder->values;
+	model.boosting = options->kind;
+	model.base = copy_of(base, model.outputs, sizeof(double));
+	model.gain = gain;
+	model.splits = splits;
+	model.tree_start = builder->tree_start;
+	model.kind = builder->kind;
+	model.threshold = builder->threshold;
+	model.threshold64 = builder->threshold64;
+	model.feature = builder->feature;
+	model.first = builder->first;
+	model.cover = builder->cover;
+	model.set_start = builder->set_start;
+	model.set_word = builder->set_word;
+	model.values = builder->values;
+	return model;
+}
+
+struct mmq_tree_model *
+mmq_tree_builder_finish(struct mmq_tree_builder **builder_p, const struct mmq_tree_options *options, const double *base)
+{
+	struct mmq_tree_builder *builder = *builder_p;
+	struct mmq_tree_model *model = mmq_alloc(sizeof(*model));
+	*model = view_of(builder, options, base);
 	model->walk = mmq_tree_walk_new(model);
 	free(builder->node_gain);
 	free(builder->sets_of_tree);
@@ -252,6 +258,62 @@ mmq_tree_builder_finish(struct mmq_tree_builder **builder_p, const struct mmq_tr
 	free(builder);
 	*builder_p = NULL;
 	return model;
+}
+
+void
+mmq_tree_builder_put(const struct mmq_tree_builder *builder, const struct mmq_tree_options *options, const double *base, struct mmq_part *out)
+{
+	struct mmq_tree_model model = view_of(builder, options, base);
+	mmq_tree_model_save(&model, out);
+	mmq_part_put_vector(out, "node_gain", MMQ_F32, model.nodes, builder->node_gain);
+	mmq_part_put_vector(out, "sets_of_tree", MMQ_U32, (uint64_t)model.trees + 1, builder->sets_of_tree);
+	mmq_part_put_vector(out, "values_of_tree", MMQ_U32, (uint64_t)model.trees + 1, builder->values_of_tree);
+	free((void *)model.base);
+	free((void *)model.gain);
+	free((void *)model.splits);
+}
+
+/* Each tree finds its sets and values among those that are left when later trees are cut off. */
+static bool
+may_be_cut(const struct mmq_tree_model *model, const uint32_t *sets, const uint32_t *values)
+{
+	for (uint32_t t = 0; t < model->trees; t++) {
+		if (sets[t] > sets[t + 1] || values[t] > values[t + 1])
+			return false;
+		for (uint32_t k = model->tree_start[t]; k < model->tree_start[t + 1]; k++)
+			if ((model->kind[k] == MMQ_NODE_LEAF && model->feature[k] >= values[t + 1]) ||
+			    (model->kind[k] == MMQ_NODE_CATEGORY && model->threshold[k] >= (float)sets[t + 1]))
+				return false;
+	}
+	return sets[model->trees] == model->sets && values[model->trees] == model->value_rows;
+}
+
+uint32_t
+mmq_tree_builder_get(struct mmq_tree_builder *builder, const struct mmq_part *in, const struct mmq_tree_model *previous)
+{
+	const struct mmq_tree_model *own = &builder->model;
+	const struct mmq_tensor *gain, *sets, *values;
+	struct mmq_tree_model *model;
+	struct mmq_err unused;
+	if (mmq_tree_model_open(&model, in, &unused) == -1)
+		return 0;
+	uint64_t nodes = model->nodes, starts = (uint64_t)model->trees + 1;
+	bool fits = model->boosting == MMQ_TREE_GBDT && model->task == own->task && model->classes == own->classes && model->cols == own->cols && model->codes_cols == own->codes_cols &&
+	    model->features == own->features && model->width == own->width && model->outputs == own->outputs &&
+	    (model->threshold64 != NULL) == (previous != NULL && previous->threshold64 != NULL) &&
+	    mmq_part_get_tensor(in, "node_gain", MMQ_F32, 1, &nodes, &gain, &unused) == 0 &&
+	    mmq_part_get_tensor(in, "sets_of_tree", MMQ_U32, 1, &starts, &sets, &unused) == 0 &&
+	    mmq_part_get_tensor(in, "values_of_tree", MMQ_U32, 1, &starts, &values, &unused) == 0 && may_be_cut(model, sets->data, values->data);
+	uint32_t trees = fits ? model->trees : 0;
+	if (fits) {
+		mmq_tree_builder_take(builder, model);
+		memcpy(builder->node_gain, gain->data, nodes * sizeof(float));
+		memcpy(builder->sets_of_tree, sets->data, starts * sizeof(uint32_t));
+		memcpy(builder->values_of_tree, values->data, starts * sizeof(uint32_t));
+		builder->gain_taken = previous != NULL ? previous->gain : NULL;
+	}
+	mmq_tree_model_destroy(&model);
+	return trees;
 }
 
 void

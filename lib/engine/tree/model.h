@@ -78,6 +78,10 @@ struct mmq_tree_builder *mmq_tree_builder_new(const struct mmq_fit *fit, const s
 void mmq_tree_builder_take(struct mmq_tree_builder *builder, const struct mmq_tree_model *model);
 void mmq_tree_builder_add(struct mmq_tree_builder *builder, const struct mmq_grown *tree);
 void mmq_tree_builder_cut(struct mmq_tree_builder *builder, uint32_t trees);  /* keep the first so many */
+/* What was collected so far, for a checkpoint; and back into a new builder, with the importances of the model that was gone on from (NULL: none).
+ * Returns the number of trees; 0: they do not fit. */
+void mmq_tree_builder_put(const struct mmq_tree_builder *builder, const struct mmq_tree_options *options, const double *base, struct mmq_part *out);
+uint32_t mmq_tree_builder_get(struct mmq_tree_builder *builder, const struct mmq_part *in, const struct mmq_tree_model *previous);
 /* Takes the builder; base (outputs). Never NULL. */
 struct mmq_tree_model *mmq_tree_builder_finish(struct mmq_tree_builder **builder, const struct mmq_tree_options *options, const double *base);
 /* Give an owned model's leaves, in the order of its nodes, values of their own: (leaves, width). Takes values. */
