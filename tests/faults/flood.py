@@ -2,7 +2,9 @@
 
     python3 tests/faults/flood.py          prints the other tenant's latencies alone and beside the flood, on real processes
 
-Tenants come from CURVE keys. The flood keeps 512 rows in flight from a process of its own. test_played.py holds the order of turns; this measures what it is worth."""
+Tenants come from CURVE keys. The flood keeps 512 rows in flight from a process of its own, once at normal priority, where its client competes with
+everybody for the processors, and once at the lowest, which leaves what the service makes of it. test_played.py holds the order of turns; this measures what it is worth."""
+import os
 import pathlib
 import subprocess
 import sys
@@ -18,7 +20,7 @@ import zmq.auth  # noqa: E402
 from helpers import Broker, binary, fresh_home, until  # noqa: E402
 from processes import DATA, Service  # noqa: E402
 
-IN_FLIGHT, SAMPLES, ROW = 512, 20000, [[5.1, 3.5, 1.4, 0.2]]
+IN_FLIGHT, SAMPLES, ROW = 512, 10000, [[5.1, 3.5, 1.4, 0.2]]
 
 
 class Tenant:
@@ -72,7 +74,7 @@ class Tenant:
                 print("flooding", flush=True)
 
 
-def measured(home, in_flight, samples=SAMPLES):
+def measured(home, in_flight, niceness=0, samples=SAMPLES):
     """The quiet tenant's sorted latencies: alone, beside the flood, alone again; and the flood's answers per second."""
     keys = home.parent / "keys"
     (keys / "allow").mkdir(parents=True)
@@ -92,7 +94,8 @@ def measured(home, in_flight, samples=SAMPLES):
             assert until(lambda: tenant.ask("status")["health"] == "ready")
             tenant.train()
         alone = quiet.latencies_ms(samples, in_flight)
-        flood = subprocess.Popen([sys.executable, str(HERE / "flood.py"), "loud", str(keys), endpoint], stdout=subprocess.PIPE, text=True)
+        flood = subprocess.Popen([sys.executable, str(HERE / "flood.py"), "loud", str(keys), endpoint], stdout=subprocess.PIPE, text=True,
+                                 preexec_fn=lambda: os.nice(niceness))
         assert flood.stdout.readline() == "flooding\n"
         began, before = time.monotonic(), quiet.ask("status")["counters"]["predict_done"]
         beside = quiet.latencies_ms(samples, in_flight)
@@ -114,9 +117,9 @@ def percentile(latencies, share):
 if __name__ == "__main__":
     if len(sys.argv) == 4:
         Tenant(pathlib.Path(sys.argv[2]), sys.argv[1], sys.argv[3]).flood()
-    for in_flight in (1, 32):
+    for in_flight, niceness in ((1, 0), (1, 19), (32, 0), (32, 19)):
         with fresh_home() as home:
-            *runs, rate = measured(home, in_flight)
-        print(f"the other tenant keeps {in_flight} in flight:")
+            *runs, rate = measured(home, in_flight, niceness)
+        print(f"the other tenant keeps {in_flight} in flight, the flood's client has nice {niceness}:")
         for what, latencies in zip(("alone", f"beside a flood of {rate:.0f} rows/s", "alone again"), runs):
             print(f"  {what}: p50 {percentile(latencies, 0.5):.3f} ms, p99 {percentile(latencies, 0.99):.3f} ms")
