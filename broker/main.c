@@ -14,6 +14,7 @@ static const struct mmq_option options[] = {
 	{ "http", MMQ_OPTION_TEXT, AT(http), NULL, 0, 0, 0, "loopback address for /metrics and /health/ready, as 127.0.0.1:9464; none: no such port" },
 	{ "message-bytes-max", MMQ_OPTION_BYTES, AT(message_bytes_max), "4M", 1024, 1 << 30, 0, "largest frame of a client" },
 	{ "work-bytes-max", MMQ_OPTION_BYTES, AT(work_bytes_max), "64M", 65536, 1 << 30, 0, "largest frame of a worker" },
+	{ "peer-timeout-ms", MMQ_OPTION_COUNT, AT(peer_timeout_ms), "300000", 0, 86400000, 0, "a client's connection on which no frame, nor the answer to a ping, was complete for so long is closed; 0: never" },
 	{ "peers-max", MMQ_OPTION_COUNT, AT(peers_max), "1023", 16, 1000000, 0, "sockets of the libzmq context" },
 	{ "io-threads", MMQ_OPTION_COUNT, AT(io_threads), "1", 1, 16, 0, "threads that move bytes" },
 	{ "outbox-bytes-max", MMQ_OPTION_BYTES, AT(outbox_bytes_max), "256M", 0, INT64_C(1) << 40, 0, "answers kept for clients that do not read, all of them" },

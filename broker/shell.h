@@ -29,7 +29,7 @@ enum { SHELL_BURST = 128, SHELL_EARLY = 8, SHELL_COPY_MAX = 16384, SHELL_SINK_BY
 struct shell_options {
 	char *home, *given[SHELL_SOCKETS], *keys, *journal, *http;
 	int64_t message_bytes_max, work_bytes_max, peers_max, io_threads;
-	int64_t outbox_bytes_max, outbox_bytes_each, outbox_ttl_ms, drain_ms;
+	int64_t outbox_bytes_max, outbox_bytes_each, outbox_ttl_ms, peer_timeout_ms, drain_ms;
 	int64_t heartbeat_ms, lease_ms, stall_ms, adoption_ms, requests_max, bytes_max, requests_tenant_max, bytes_tenant_max, requests_client_max,
 	    bytes_client_max, requests_model_max, bytes_model_max, requests_priority_max, bytes_priority_max, strikes_max, durable_max, disk_free_min,
 	    retention_hours, retention_bytes, dead_retention_hours, dead_retention_bytes;

@@ -7,7 +7,7 @@
 static int
 socket_open(struct shell *shell, enum shell_socket which, int type, int64_t bytes_max, void **socket_out, struct mmq_err *err)
 {
-	int on = 1, linger_ms = 500, handshake_ms = 5000, backlog = 1024;
+	int on = 1, linger_ms = 500, backlog = 1024;
 	char bound[512];
 	size_t size = sizeof bound;
 	void *socket = *socket_out = zmq_socket(shell->context, type);
@@ -18,7 +18,7 @@ socket_open(struct shell *shell, enum shell_socket which, int type, int64_t byte
 		zmq_setsockopt(socket, ZMQ_ROUTER_MANDATORY, &on, sizeof on);
 	zmq_setsockopt(socket, ZMQ_LINGER, &linger_ms, sizeof linger_ms);
 	zmq_setsockopt(socket, ZMQ_BACKLOG, &backlog, sizeof backlog);
-	zmq_setsockopt(socket, ZMQ_HANDSHAKE_IVL, &handshake_ms, sizeof handshake_ms);
+	mmq_zap_patience(socket, which == SHELL_WORK ? 0 : shell->options.peer_timeout_ms);   /* workers are heard by their leases */
 	zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &bytes_max, sizeof bytes_max);
 	if (shell->has_keys && strncmp(shell->home.endpoint[which], "tcp:", 4) == 0 && mmq_zap_protect(&shell->zap, socket, which, err) == -1)
 		return -1;
@@ -48,7 +48,7 @@ mmq_shell_sockets_open(struct shell *shell, struct mmq_err *err)
 	if (socket_open(shell, SHELL_REQUEST, ZMQ_ROUTER, options->message_bytes_max, &shell->request, err) == -1 ||
 	    socket_open(shell, SHELL_PUBLISH, ZMQ_PULL, options->message_bytes_max, &shell->publish, err) == -1 ||
 	    socket_open(shell, SHELL_WORK, ZMQ_ROUTER, options->work_bytes_max, &shell->work, err) == -1 ||
-	    mmq_sink_open(&shell->sink, shell->context, &shell->home.endpoint[SHELL_SINK], shell->has_keys ? &shell->zap : NULL, err) == -1)
+	    mmq_sink_open(&shell->sink, shell->context, &shell->home.endpoint[SHELL_SINK], shell->has_keys ? &shell->zap : NULL, options->peer_timeout_ms, err) == -1)
 		return -1;
 	shell->sink.on_refused = on_refused;
 	shell->sink.arg = shell;

@@ -37,7 +37,7 @@ mmq_sink_narrow(const char *tenant, const char *wish, size_t wish_size, char top
 static int
 socket_open(struct sink *sink, const char *endpoint, struct mmq_err *err)
 {
-	int on = 1, hwm = 1000, linger_ms = 100, handshake_ms = 5000;
+	int on = 1, hwm = 1000, linger_ms = 100;
 	int64_t message_max = 1 << 16;
 
 	sink->socket = zmq_socket(sink->context, ZMQ_XPUB);
@@ -47,7 +47,7 @@ socket_open(struct sink *sink, const char *endpoint, struct mmq_err *err)
 	zmq_setsockopt(sink->socket, ZMQ_XPUB_MANUAL, &on, sizeof on);
 	zmq_setsockopt(sink->socket, ZMQ_SNDHWM, &hwm, sizeof hwm);
 	zmq_setsockopt(sink->socket, ZMQ_LINGER, &linger_ms, sizeof linger_ms);
-	zmq_setsockopt(sink->socket, ZMQ_HANDSHAKE_IVL, &handshake_ms, sizeof handshake_ms);
+	mmq_zap_patience(sink->socket, sink->peer_timeout_ms);
 	zmq_setsockopt(sink->socket, ZMQ_MAXMSGSIZE, &message_max, sizeof message_max);
 	if (sink->zap != NULL && strncmp(endpoint, "tcp:", 4) == 0)
 		return mmq_zap_protect(sink->zap, sink->socket, SHELL_SINK, err);
@@ -64,12 +64,12 @@ socket_bind(struct sink *sink, const char *endpoint, struct mmq_err *err)
 }
 
 int
-mmq_sink_open(struct sink *sink, void *context, char **endpoint, struct zap *zap, struct mmq_err *err)
+mmq_sink_open(struct sink *sink, void *context, char **endpoint, struct zap *zap, int64_t peer_timeout_ms, struct mmq_err *err)
 {
 	char bound[512];
 	size_t size = sizeof bound;
 
-	*sink = (struct sink){ .context = context, .zap = zap };
+	*sink = (struct sink){ .context = context, .zap = zap, .peer_timeout_ms = peer_timeout_ms };
 	if (socket_open(sink, *endpoint, err) == -1 || socket_bind(sink, *endpoint, err) == -1)
 		return -1;
 	if (zmq_getsockopt(sink->socket, ZMQ_LAST_ENDPOINT, bound, &size) == 0) {

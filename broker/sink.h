@@ -17,6 +17,7 @@ enum { SINK_KINDS = 4, SINK_TOPIC_MAX = 256 };
 struct sink {
 	void *context, *socket;
 	const char *endpoint;       /* as bound; the home's */
+	int64_t peer_timeout_ms;
 	bool is_bound;
 	bool was_used;              /* since it was last read empty: its descriptor may have fallen silent over something */
 	struct zap *zap;            /* NULL: everybody is `default` */
@@ -26,7 +27,7 @@ struct sink {
 };
 
 /* Create and bind; endpoint is rewritten to what was bound. zap may be NULL. Borrows context and zap. */
-int mmq_sink_open(struct sink *sink, void *context, char **endpoint, struct zap *zap, struct mmq_err *err);
+int mmq_sink_open(struct sink *sink, void *context, char **endpoint, struct zap *zap, int64_t peer_timeout_ms, struct mmq_err *err);
 void mmq_sink_close(struct sink *sink);
 
 /* Take the subscriptions that wait; call when the socket is readable. */

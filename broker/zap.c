@@ -211,6 +211,17 @@ mmq_zap_protect(struct zap *zap, void *socket, enum shell_socket which, struct m
 	return 0;
 }
 
+/* libzmq's own pings do it: whole frames stop the clock, and a peer in the middle of a frame cannot answer. */
+void
+mmq_zap_patience(void *socket, int64_t peer_timeout_ms)
+{
+	int handshake_ms = 5000, half_ms = (int)((peer_timeout_ms + 1) / 2);
+
+	zmq_setsockopt(socket, ZMQ_HANDSHAKE_IVL, &handshake_ms, sizeof handshake_ms);
+	zmq_setsockopt(socket, ZMQ_HEARTBEAT_IVL, &half_ms, sizeof half_ms);
+	zmq_setsockopt(socket, ZMQ_HEARTBEAT_TIMEOUT, &half_ms, sizeof half_ms);
+}
+
 const struct zap_key *
 mmq_zap_find(const struct zap *zap, const char *user_id, enum shell_socket which)
 {

@@ -42,6 +42,10 @@ void mmq_zap_close(struct zap *zap);
 /* Make a socket that is about to be bound ask for keys. */
 int mmq_zap_protect(struct zap *zap, void *socket, enum shell_socket which, struct mmq_err *err);
 
+/* How long a peer of a socket that is about to be bound may take for its handshake (5 s), and after that without a whole frame
+ * (peer_timeout_ms; 0: for ever). */
+void mmq_zap_patience(void *socket, int64_t peer_timeout_ms);
+
 void mmq_zap_answer(struct zap *zap);    /* answer what waits; call when the socket is readable */
 
 /* Look at the folder again. Returns true if a key was taken out or lost rights, so that one-way sockets must be bound anew. */

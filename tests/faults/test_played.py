@@ -420,19 +420,25 @@ def test_38_a_handshake_of_one_byte_per_second_is_closed(context, tcp):
     assert closed and time.monotonic() - began < 7 and client.ask("ping")["ok"]
 
 
+def greeted(port):
+    """A connection whose handshake is done."""
+    end = socket.create_connection(("127.0.0.1", port))
+    end.sendall(GREETING + ready())
+    end.settimeout(10)
+    got = b""
+    while len(got) < 64 + 2 or len(got) < 64 + 2 + got[65]:
+        got += end.recv(4096)
+    return end
+
+
 def test_38_frames_that_never_end_cost_their_descriptors_and_nobody_else(context, tcp):
-    """After the handshake a slow frame looks like a slow network: it is not closed, but it must not matter."""
+    """After the handshake a slow frame looks like a slow network: it is not closed for minutes, but it must not matter."""
     client = Client(context, tcp)
     assert client.ask("ping")["ok"]
     base, before = descriptors(tcp), tcp.rss_kb()
     ends = []
     for _ in range(200):
-        end = socket.create_connection(("127.0.0.1", tcp.port))
-        end.sendall(GREETING + ready())
-        end.settimeout(10)
-        got = b""
-        while len(got) < 64 + 2 or len(got) < 64 + 2 + got[65]:
-            got += end.recv(4096)
+        end = greeted(tcp.port)
         end.sendall(b"\x02" + (4 << 20).to_bytes(8, "big"))      # a frame as large as is allowed
         ends.append(end)
     for _ in range(5):
@@ -445,6 +451,28 @@ def test_38_frames_that_never_end_cost_their_descriptors_and_nobody_else(context
     for end in ends:
         end.close()
     assert until(lambda: client.ask("ping")["ok"] and not client.socket.poll(20) and descriptors(tcp) <= base)
+
+
+def test_38_a_frame_that_takes_longer_than_the_timeout_is_closed(context, home):
+    """Bytes alone do not help; idle clients, which answer pings, stay."""
+    broker = Broker(home, "--peer-timeout-ms", "1000", *(f"--{name}=tcp://127.0.0.1:*" for name in ("request", "publish", "sink", "work"))).start()
+    client, port = Client(context, broker), int(broker.endpoints["request"].rsplit(":", 1)[1])
+    assert client.ask("ping")["ok"]
+    dropped = client.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+    slow, began, closed = greeted(port), time.monotonic(), False
+    slow.sendall(b"\x02" + (1 << 20).to_bytes(8, "big"))
+    slow.settimeout(0.1)
+    while not closed and time.monotonic() - began < 10:
+        try:
+            slow.sendall(b"x")
+            closed = slow.recv(4096) == b""
+        except TimeoutError:
+            continue
+        except ConnectionError:
+            closed = True
+    assert closed and 0.4 < time.monotonic() - began < 3
+    assert not dropped.poll(1500) and client.ask("ping")["ok"]   # silent for longer than that
+    broker.kill()
 
 
 def test_39_idle_and_churning_connections_give_back_what_they_took(context, tcp):
