@@ -11,25 +11,21 @@
 
 #include "engine/engine.h"
 #include "math/rng.h"
+#include "tests/engine/linear_case.h"
 #include "util/mem.h"
 
-enum { ROWS = 60, COLS = 3 };
-static float formula_x[ROWS * COLS], formula_w[ROWS];
-static double formula_y[ROWS], formula_class[ROWS], formula_three[ROWS];
+enum { ROWS = LINEAR_ROWS, COLS = LINEAR_COLS };
 
-/* x_ij = sin(1.7 i + 2.3 j) + j / 10, y = 1.5 x_0 - 0.7 x_1 + 0.3 + cos(5.1 i), weights 1 2 3 1 2 3 .. */
-static void
-make_formula(void)
+/* The formula's rows with three classes, in classes (ROWS). */
+static struct mmq_dataset
+formula_of_three(double *classes)
 {
-	for (size_t i = 0; i < ROWS; i++) {
-		for (size_t j = 0; j < COLS; j++)
-			formula_x[i * COLS + j] = (float)(sin(1.7 * (double)i + 2.3 * (double)j) + 0.1 * (double)j);
-		double y = 1.5 * (double)formula_x[i * COLS] - 0.7 * (double)formula_x[i * COLS + 1] + 0.3 + cos(5.1 * (double)i);
-		formula_y[i] = y;
-		formula_class[i] = y > 0.3 ? 1.0 : 0.0;
-		formula_three[i] = (y > -0.5 ? 1.0 : 0.0) + (y > 0.8 ? 1.0 : 0.0);
-		formula_w[i] = (float)(1 + i % 3);
-	}
+	struct mmq_dataset data = linear_formula(false, false);
+	for (size_t i = 0; i < ROWS; i++)
+		classes[i] = (linear_y[i] > -0.5 ? 1.0 : 0.0) + (linear_y[i] > 0.8 ? 1.0 : 0.0);
+	data.y = classes;
+	data.classes = 3;
+	return data;
 }
 
 static struct mmq_dataset
@@ -90,13 +86,12 @@ test_coefficients_equal_scikit_learn(void **unused)
 	static const double three_0[] = { -2.067041576766947, 1.5034582837724872, 0.563583292994457 };
 	static const double no_intercept[] = { 2.8501461272904587, -0.7493028039945174, -1.2171455845501757 };
 	struct mmq_part part;
-	make_formula();
-	struct mmq_dataset data = dataset(formula_x, ROWS, COLS, formula_y, 0);
-	data.weight = formula_w;
+	double three_classes[ROWS];
+	struct mmq_dataset data = linear_formula(true, true);
 	void *state = fit(&data, &part, "alpha=2", NULL);
 	assert_coefficients(&part, ridge, &ridge_0, 1, 1e-7);
 	end(&state, &part);
-	data.y = formula_class;
+	data.y = linear_class;
 	data.classes = 2;
 	state = fit(&data, &part, "C=0.5", "tol=1e-10");
 	assert_coefficients(&part, binary, &binary_0, 1, 1e-6);
@@ -106,8 +101,7 @@ test_coefficients_equal_scikit_learn(void **unused)
 	assert_coefficients(&part, no_intercept, NULL, 1, 1e-6);
 	assert_true(mmq_part_find(&part, "intercept")->doubles[0] == 0.0);
 	end(&state, &part);
-	data.y = formula_three;
-	data.classes = 3;
+	data = formula_of_three(three_classes);
 	state = fit(&data, &part, "C=2", "tol=1e-10");
 	assert_coefficients(&part, three, three_0, 3, 1e-5);
 	end(&state, &part);
@@ -223,13 +217,13 @@ test_dependent_columns_without_penalty_still_fit(void **unused)
 	static float x[ROWS * 4], x_3[ROWS * 3];
 	struct mmq_rng rng = mmq_rng_stream(2, 0, 0);
 	struct mmq_part part, plain;
-	make_formula();
+	const double *y = linear_formula(true, false).y;
 	for (size_t i = 0; i < ROWS; i++) {
 		for (size_t j = 0; j < 3; j++)
 			x[4 * i + j] = x_3[3 * i + j] = (float)mmq_rng_normal(&rng);
 		x[4 * i + 3] = x[4 * i] * 2.0f;
 	}
-	struct mmq_dataset data = dataset(x, ROWS, 4, formula_y, 0), three = dataset(x_3, ROWS, 3, formula_y, 0);
+	struct mmq_dataset data = dataset(x, ROWS, 4, y, 0), three = dataset(x_3, ROWS, 3, y, 0);
 	void *state = fit(&data, &part, "alpha=0", NULL), *state_3 = fit(&three, &plain, "alpha=0", NULL);
 	const double *got = mmq_part_find_tensor(&part, "coef")->data, *want = mmq_part_find_tensor(&plain, "coef")->data;
 	assert_non_null(mmq_part_find(&part, "warning"));
@@ -268,8 +262,8 @@ test_contributions_add_up_to_the_score(void **unused)
 	struct mmq_feature features[] = { { .name = "pair", .kind = MMQ_VECTOR, .rank = 1, .shape = { 2 } }, { .name = "one", .kind = MMQ_NUMERIC } };
 	struct mmq_part part;
 	struct mmq_err err;
-	make_formula();
-	struct mmq_dataset data = dataset(formula_x, ROWS, COLS, formula_three, 3);
+	double three_classes[ROWS];
+	struct mmq_dataset data = formula_of_three(three_classes);
 	data.features = features;
 	data.features_count = 2;
 	void *state = fit(&data, &part, NULL, NULL);
@@ -295,8 +289,7 @@ test_wrong_penalty_for_the_task_is_refused(void **unused)
 	struct mmq_params *params;
 	struct mmq_err err;
 	void *state;
-	make_formula();
-	struct mmq_dataset data = dataset(formula_x, ROWS, COLS, formula_class, 2);
+	struct mmq_dataset data = linear_formula(false, false);
 	assert_int_equal(mmq_params_parse(&params, engine->params, alpha, 1, &err), 0);
 	struct mmq_fit how = { .train = &data, .task = MMQ_BINARY, .params = params };
 	assert_int_equal(engine->train(&state, &how, &err), -1);
@@ -309,8 +302,7 @@ test_too_few_iterations_are_admitted(void **unused)
 {
 	(void)unused;
 	struct mmq_part part;
-	make_formula();
-	struct mmq_dataset data = dataset(formula_x, ROWS, COLS, formula_class, 2);
+	struct mmq_dataset data = linear_formula(false, false);
 	void *state = fit(&data, &part, "max_iter=1", "tol=1e-12");
 	assert_false(mmq_part_find(&part, "converged")->i);
 	assert_non_null(strstr(mmq_part_find(&part, "warning")->texts[0], "not converged"));

@@ -216,7 +216,8 @@ move(struct columns *c)
 	return false;
 }
 
-/* Squared loss: objective less the dual value of the residual, scaled until no column's product is above l1 (lasso.c). */
+/* Squared loss: objective less the dual value of the residual, scaled until no column's product is above l1 (gram.c). What a residual whose sum is not
+ * zero loses by a free intercept is bounded as in dual.c. */
 static double
 gap_of(const struct columns *c, double *y_square_out)
 {
@@ -232,7 +233,7 @@ gap_of(const struct columns *c, double *y_square_out)
 	}
 	double scale = top > p->l1 ? p->l1 / top : 1.0;
 	*y_square_out = y_square;
-	return c->objective - (scale * with_y - 0.5 * scale * scale * square);
+	return c->objective - (scale * with_y - 0.5 * scale * scale * square) + (2.0 * fabs(c->theta[p->cols]) + 1.0) * fabs(c->gradient[p->cols]);
 }
 
 int

@@ -1,6 +1,6 @@
 /* fit.c: from parameters and a data set to problems and their solvers, which are chosen by shape:
  *
- *   squared loss      L2: ridge.c; L1: the Gram matrix up to 2048 columns (lasso.c), wider column by column (columns.c)
+ *   squared loss      L2: ridge.c; L1: the Gram matrix up to 2048 columns (lasso.c), wider dense rows working sets (wide.c), sparse ones columns.c
  *   smooth losses     up to 500 unknowns Newton (newton.c); more: with L1 columns.c, softmax lbfgs.c, squared hinge and epsilon over sparse or wide
  *                     rows dual.c, else truncated.c
  *   other losses      dual.c; dense rows, 20 and more a column, and up to 500 columns smooth.c
@@ -108,6 +108,8 @@ solver_by_shape(const struct mmq_linear_problem *p)
 		return mmq_linear_ridge;
 	if (p->loss == MMQ_LOSS_SQUARED && p->bias == 0.0 && p->cols <= MMQ_LINEAR_GRAM_COLS)
 		return mmq_linear_lasso;
+	if (p->loss == MMQ_LOSS_SQUARED && p->bias == 0.0 && p->x->row_start == NULL)
+		return mmq_linear_wide;
 	if (is_few)
 		return mmq_linear_newton;
 	if (p->l1 > 0.0)

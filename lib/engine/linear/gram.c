@@ -7,6 +7,8 @@
 #include "math/blas.h"
 #include "util/mem.h"
 
+enum { BLOCK_CELLS = 1 << 16 };
+
 static void
 part_rows(const struct mmq_linear_gram *g, size_t parts, size_t part, size_t *from, size_t *to)
 {
@@ -14,10 +16,13 @@ part_rows(const struct mmq_linear_gram *g, size_t parts, size_t part, size_t *fr
 	*to = g->p->x->rows * (part + 1) / parts;
 }
 
+/* Rows of a block: wide ones are read twice, from the nearest cache the second time. */
 static size_t
-block_count(size_t from, size_t to)
+block_count(const struct mmq_linear_gram *g, size_t from, size_t to)
 {
-	return to - from < MMQ_LINEAR_BLOCK ? to - from : MMQ_LINEAR_BLOCK;
+	size_t some = BLOCK_CELLS / (g->cols + 1);
+	some = some < 4 ? 4 : some > MMQ_LINEAR_BLOCK ? MMQ_LINEAR_BLOCK : some;
+	return to - from < some ? to - from : some;
 }
 
 /* Weighted column sums. */
@@ -30,7 +35,7 @@ sum_part(void *arg, size_t part, unsigned thread)
 	(void)thread;
 	part_rows(g, g->parts, part, &from, &to);
 	for (size_t count; from < to; from += count) {
-		count = block_count(from, to);
+		count = block_count(g, from, to);
 		for (size_t i = 0; i < count; i++) {
 			double y = g->p->target[from + i];
 			weight[i] = mmq_linear_weight(g->p->weight, from + i);
@@ -81,7 +86,7 @@ apply_part(void *arg, size_t part, unsigned thread)
 	memset(sums, 0, g->cols * sizeof(*sums));
 	part_rows(g, g->parts, part, &from, &to);
 	for (size_t count; from < to; from += count) {
-		count = block_count(from, to);
+		count = block_count(g, from, to);
 		mmq_linear_scores(g->p->x, from, count, g->direction, -g->direction_shift, residual);
 		for (size_t i = 0; i < count; i++) {
 			residual[i] = mmq_linear_weight(g->p->weight, from + i) * (g->y_factor * (g->p->target[from + i] - g->y_mean) - residual[i]);
@@ -117,7 +122,7 @@ gram_part(void *arg, size_t part, unsigned thread)
 	(void)thread;
 	part_rows(g, g->gram_parts, part, &from, &to);
 	for (size_t count; from < to; from += count) {
-		count = block_count(from, to);
+		count = block_count(g, from, to);
 		mmq_linear_load(g->p->x, from, count, g->mean, block, cols);
 		for (size_t i = 0; g->p->weight != NULL && i < count; i++) {
 			double root = sqrt((double)g->p->weight[from + i]);
@@ -145,6 +150,22 @@ mmq_linear_gram_form(struct mmq_linear_gram *g, double l2)
 	mmq_linear_mirror(gram, cols);
 	g->sums = vectors;
 	return gram;
+}
+
+/* The L2 penalty is taken as more rows: residual (r, -sqrt(l2) b), scaled until no column's product is above l1. */
+double
+mmq_linear_gram_gap(const struct mmq_linear_gram *g, size_t cols, const double *b, const double *right, const double *q, double *objective_out)
+{
+	const struct mmq_linear_problem *p = g->p;
+	double top = 0.0, by = mmq_linear_dot(b, right, cols), bq = mmq_linear_dot(b, q, cols), norm = 0.0;
+	for (size_t j = 0; j < cols; j++) {
+		top = fmax(top, fabs(q[j] - p->l2 * b[j]));
+		norm += fabs(b[j]);
+	}
+	double square = mmq_linear_dot(b, b, cols), with_y = g->y_square - by, residual = fmax(0.0, with_y - bq) + p->l2 * square;
+	double scale = top > p->l1 ? p->l1 / top : 1.0;
+	*objective_out = 0.5 * residual + p->l1 * norm;
+	return *objective_out - (scale * with_y - 0.5 * scale * scale * residual);
 }
 
 double

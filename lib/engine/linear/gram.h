@@ -21,6 +21,8 @@ void mmq_linear_gram_fini(struct mmq_linear_gram *g);
 double *mmq_linear_gram_form(struct mmq_linear_gram *g, double l2);
 /* out (cols) = X_c^T S (y_factor y_c - X_c b) - l2 b. */
 void mmq_linear_gram_apply(struct mmq_linear_gram *g, const double *b, double y_factor, double l2, double *out);
+/* L1: duality gap and objective of b (cols) from right = X_c^T S y_c and q = right - X_c^T S X_c b, which may be of some columns only. */
+double mmq_linear_gram_gap(const struct mmq_linear_gram *g, size_t cols, const double *b, const double *right, const double *q, double *objective_out);
 /* b's intercept. */
 double mmq_linear_gram_intercept(const struct mmq_linear_gram *g, const double *b);
 

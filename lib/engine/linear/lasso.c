@@ -17,23 +17,6 @@ struct lasso {
 	double *b;           /* (cols) */
 };
 
-/* Objective and duality gap. The L2 penalty is taken as more rows: residual (r, -sqrt(l2) b), scaled until no column's product is above l1. */
-static double
-gap_of(const struct lasso *l, double *objective_out)
-{
-	const struct mmq_linear_problem *p = l->g.p;
-	size_t cols = l->g.cols;
-	double top = 0.0, by = mmq_linear_dot(l->b, l->right, cols), bq = mmq_linear_dot(l->b, l->q, cols), norm = 0.0;
-	for (size_t j = 0; j < cols; j++) {
-		top = fmax(top, fabs(l->q[j] - p->l2 * l->b[j]));
-		norm += fabs(l->b[j]);
-	}
-	double square = mmq_linear_dot(l->b, l->b, cols), with_y = l->g.y_square - by, residual = fmax(0.0, with_y - bq) + p->l2 * square;
-	double scale = top > p->l1 ? p->l1 / top : 1.0;
-	*objective_out = 0.5 * residual + p->l1 * norm;
-	return *objective_out - (scale * with_y - 0.5 * scale * scale * residual);
-}
-
 /* One sweep over the columns; with only_active over those that are not zero. Returns the largest move, in units of the gradient. */
 static double
 sweep(struct lasso *l, bool only_active)
@@ -74,7 +57,7 @@ mmq_linear_lasso(struct mmq_linear_fit *out, const struct mmq_linear_problem *p,
 	mmq_linear_gram_apply(&l.g, l.b, 1.0, 0.0, l.q);
 	stop = p->tol * l.g.y_square;
 	for (;;) {
-		gap = gap_of(&l, &objective);
+		gap = mmq_linear_gram_gap(&l.g, cols, l.b, l.right, l.q, &objective);
 		out->converged = gap <= stop;
 		goes_on = mmq_linear_say(p, out->iterations, gap, "gap");
 		if (!goes_on || out->converged || out->iterations >= iterations_max)

@@ -13,13 +13,6 @@ struct memory {
 	double *s, *y, rho[PAIRS];           /* (PAIRS, size): steps and changes of the gradient */
 };
 
-static void
-add(double *y, const double *x, double scale, size_t count)
-{
-	for (size_t i = 0; i < count; i++)
-		y[i] += scale * x[i];
-}
-
 /* direction (size): gradient in, descent direction out (two loops). */
 static void
 turn(const struct memory *m, double *direction)
@@ -28,7 +21,7 @@ turn(const struct memory *m, double *direction)
 	for (size_t k = 0; k < m->count; k++) {
 		size_t at = (m->next + PAIRS - 1 - k) % PAIRS;
 		alpha[at] = m->rho[at] * mmq_linear_dot(m->s + at * m->size, direction, m->size);
-		add(direction, m->y + at * m->size, -alpha[at], m->size);
+		mmq_linear_add(direction, m->y + at * m->size, -alpha[at], m->size);
 	}
 	if (m->count > 0) {
 		size_t last = (m->next + PAIRS - 1) % PAIRS;
@@ -40,7 +33,7 @@ turn(const struct memory *m, double *direction)
 	for (size_t k = m->count; k-- > 0;) {
 		size_t at = (m->next + PAIRS - 1 - k) % PAIRS;
 		double beta = m->rho[at] * mmq_linear_dot(m->y + at * m->size, direction, m->size);
-		add(direction, m->s + at * m->size, alpha[at] - beta, m->size);
+		mmq_linear_add(direction, m->s + at * m->size, alpha[at] - beta, m->size);
 	}
 	for (size_t i = 0; i < m->size; i++)
 		direction[i] = -direction[i];

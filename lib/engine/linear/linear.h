@@ -71,7 +71,10 @@ mmq_linear_weight(const float *weight, size_t row)
 {
 	return weight != NULL ? (double)weight[row] : 1.0;
 }
+
+/* vector.c */
 double mmq_linear_dot(const double *x, const double *y, size_t count);
+void mmq_linear_add(double *y, const double *x, double scale, size_t count);   /* y += scale x */
 double mmq_linear_sum(const double *values, size_t count);
 double mmq_linear_largest(const double *values, size_t count);   /* largest magnitude; INFINITY when one is not finite */
 
@@ -93,6 +96,7 @@ void mmq_linear_mirror(double *a, size_t n);   /* upper triangle copied to the l
 /* The solvers: from out's start to its end. -1 only for CANCELLED; running out of iterations leaves converged false. */
 int mmq_linear_ridge(struct mmq_linear_fit *out, const struct mmq_linear_problem *p, struct mmq_err *err);           /* ridge.c: squared loss, L2 */
 int mmq_linear_lasso(struct mmq_linear_fit *out, const struct mmq_linear_problem *p, struct mmq_err *err);           /* lasso.c: squared loss, L1, few columns */
+int mmq_linear_wide(struct mmq_linear_fit *out, const struct mmq_linear_problem *p, struct mmq_err *err);            /* wide.c: the same, many dense columns */
 int mmq_linear_newton(struct mmq_linear_fit *out, const struct mmq_linear_problem *p, struct mmq_err *err);          /* newton.c: smooth losses, few unknowns */
 int mmq_linear_lbfgs(struct mmq_linear_fit *out, const struct mmq_linear_problem *p, struct mmq_err *err);           /* lbfgs.c: smooth losses, L2, any size */
 int mmq_linear_truncated(struct mmq_linear_fit *out, const struct mmq_linear_problem *p, struct mmq_err *err);       /* truncated.c: the same, one output */

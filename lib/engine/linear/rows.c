@@ -7,8 +7,6 @@
 #include "engine/linear/rows_dense.h"
 #include "math/blas.h"
 
-enum { LANES = 4 };
-
 static inline double
 value_at(const struct mmq_batch *x, const void *values, uint64_t k)
 {
@@ -22,44 +20,6 @@ mmq_linear_parts(size_t rows, size_t bytes_per_part)
 	parts = parts > MMQ_LINEAR_PARTS_MAX ? MMQ_LINEAR_PARTS_MAX : parts;
 	parts = parts > fits ? fits : parts;
 	return parts < 1 ? 1 : parts;
-}
-
-double
-mmq_linear_dot(const double *x, const double *y, size_t count)
-{
-	double lanes[LANES] = { 0 };
-	size_t i = 0;
-	for (; i + LANES <= count; i += LANES)
-		for (size_t k = 0; k < LANES; k++)
-			lanes[k] += x[i + k] * y[i + k];
-	for (; i < count; i++)
-		lanes[0] += x[i] * y[i];
-	return (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]);
-}
-
-double
-mmq_linear_sum(const double *values, size_t count)
-{
-	double lanes[LANES] = { 0 };
-	size_t i = 0;
-	for (; i + LANES <= count; i += LANES)
-		for (size_t k = 0; k < LANES; k++)
-			lanes[k] += values[i + k];
-	for (; i < count; i++)
-		lanes[0] += values[i];
-	return (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]);
-}
-
-double
-mmq_linear_largest(const double *values, size_t count)
-{
-	double top = 0.0;
-	for (size_t i = 0; i < count; i++) {
-		if (!isfinite(values[i]))
-			return INFINITY;
-		top = fabs(values[i]) > top ? fabs(values[i]) : top;
-	}
-	return top;
 }
 
 void
