@@ -64,7 +64,7 @@ mmq_cart_search_hist(struct mmq_cart *cart, const struct mmq_cart_tree *tree, co
 {
 	const struct mmq_tree_bins *bins = tree->data->bins;
 	int64_t amount = cart->total[0] + cart->total[1];
-	struct mmq_scan scan = { .total = (int64_t)((uint64_t)cart->total[1] << 32) + amount, .g_unit = 1, .h_unit = 1, .per_h = 1,
+	struct mmq_scan scan = { .total = (int64_t)((uint64_t)cart->total[1] << 32) + amount, .g_unit = 1, .h_unit = 1, .per_h = 1, .steps_per_gain = 1,
 		.side_min = tree->data->options->min_data };
 	struct mmq_rng order = { node_key };
 

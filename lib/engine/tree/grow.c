@@ -241,7 +241,8 @@ build_children(struct mmq_grower *grower, int64_t *parent, struct candidate *a, 
 	struct candidate *small = a->leaf.count <= b->leaf.count ? a : b, *large = small == a ? b : a;
 	size_t least = 2 * (size_t)grower->options->min_data;
 	bool wants_small = small->leaf.count >= least, wants_large = large->leaf.count >= least;
-	if (a->depth >= grower->options->depth_max)
+	/* The last leaves of a tree are not split either. */
+	if (a->depth >= grower->options->depth_max || grower->open_count + grower->leaves_count + 2 >= grower->options->leaves_max)
 		wants_small = wants_large = false;
 	if (wants_small || (wants_large && parent != NULL)) {
 		small->hist = hist_take(grower);

@@ -40,6 +40,8 @@ mmq_scan_limit(struct mmq_scan *scan, double rows_min, double h_min)
 {
 	double wanted = fmax((rows_min - 0.5) / scan->per_h, h_min / scan->h_unit);
 	scan->side_min = wanted < 1 ? 1 : wanted < UINT32_MAX ? (uint32_t)ceil(wanted) : UINT32_MAX;
+	scan->l2_steps = scan->l2 / scan->h_unit;
+	scan->steps_per_gain = scan->h_unit / (scan->g_unit * scan->g_unit);
 }
 
 uint32_t

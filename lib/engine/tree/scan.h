@@ -8,6 +8,7 @@ struct mmq_scan {
 	int64_t total;                  /* packed sum of the leaf */
 	double g_unit, h_unit, l1, l2;
 	double per_h;                   /* rows per unit of packed hessian */
+	double l2_steps, steps_per_gain; /* l2 in hessian units, and gains in units of gradient squared over hessian: see scan_512.c */
 	uint32_t side_min;              /* least packed hessian of a side: enough rows, enough hessian, not 0 */
 	bool is_bounded;                /* leaf values are held to [low, high], and rise from the summed side to the other (1), fall (-1) or are free */
 	double low, high;
@@ -28,7 +29,7 @@ mmq_scan_value(const struct mmq_scan *scan, double g, double h)
 /* Sum of the two sides' gains when `one` is one side's sum; -inf when a side is too small
  * or the values go against the direction. */
 double mmq_scan_gain(const struct mmq_scan *scan, int64_t one);
-/* side_min for sides of at least rows_min rows and h_min hessian; total and units are set. */
+/* Derived fields, for sides of at least rows_min rows and h_min hessian; the others are set. */
 void mmq_scan_limit(struct mmq_scan *scan, double rows_min, double h_min);
 /* Running sums of bins (count) at those that are not 0: returns how many. sums_out (count + 8). */
 uint32_t mmq_scan_prefix(const int64_t *bin, uint32_t count, int64_t *sums_out);

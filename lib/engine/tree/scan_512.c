@@ -78,6 +78,54 @@ scan_eight(struct eights *s, __m512i sums, __mmask8 mask, uint32_t k, const bool
 	s->place = _mm512_mask_mov_epi64(s->place, is_better, _mm512_add_epi64(_mm512_set1_epi64(k), _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7)));
 }
 
+static const double L2_STEPS_MAX = 0x1p32;
+
+/* Sixteen places at once in floats of whole fixed-point steps, where no product can leave their range: is one of them worth a closer look?
+ * Rounding is below a millionth, the limit leaves ten of them. */
+struct sixteens {
+	__m512i g_total, h_total, g_added, h_added, least, room;
+	__m512 l2, limit;
+};
+
+AVX512 static inline bool
+is_promising(const struct sixteens *s, const int64_t *sums)
+{
+	const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+	__m512i first = _mm512_loadu_si512(sums), second = _mm512_loadu_si512(sums + 8);
+	__m512i h1 = _mm512_add_epi32(_mm512_permutex2var_epi32(first, even, second), s->h_added);
+	__mmask16 is_good = _mm512_cmple_epu32_mask(_mm512_sub_epi32(h1, s->least), s->room);
+	__m512i g1 = _mm512_add_epi32(_mm512_permutex2var_epi32(first, _mm512_add_epi32(even, _mm512_set1_epi32(1)), second), s->g_added);
+	__m512 below1 = _mm512_add_ps(_mm512_cvtepu32_ps(h1), s->l2), below2 = _mm512_add_ps(_mm512_cvtepu32_ps(_mm512_sub_epi32(s->h_total, h1)), s->l2);
+	__m512 above1 = _mm512_cvtepi32_ps(g1), above2 = _mm512_cvtepi32_ps(_mm512_sub_epi32(s->g_total, g1));
+	__m512 above = _mm512_add_ps(_mm512_mul_ps(_mm512_mul_ps(above1, above1), below2), _mm512_mul_ps(_mm512_mul_ps(above2, above2), below1));
+	return _mm512_mask_cmp_ps_mask(is_good, above, _mm512_mul_ps(_mm512_mul_ps(below1, below2), s->limit), _CMP_GT_OQ) != 0;
+}
+
+AVX512 static inline __m512
+limit_of(const struct mmq_scan *scan, const struct eights *eights)
+{
+	return _mm512_set1_ps((float)(_mm512_reduce_max_pd(eights->top) * scan->steps_per_gain * (1 - 1e-5)));
+}
+
+/* As many places as sixteens go; returns how many. */
+AVX512 static uint32_t
+scan_sixteens(const struct mmq_scan *scan, struct eights *eights, const int64_t *sums, uint32_t count, int64_t add)
+{
+	struct sixteens s = { _mm512_set1_epi32((int32_t)mmq_packed_g(scan->total)), _mm512_set1_epi32((int32_t)(uint32_t)scan->total),
+		_mm512_set1_epi32((int32_t)mmq_packed_g(add)), _mm512_set1_epi32((int32_t)(uint32_t)add), _mm512_set1_epi32((int32_t)scan->side_min),
+		_mm512_set1_epi32((int32_t)((uint32_t)scan->total - 2 * scan->side_min)), _mm512_set1_ps((float)scan->l2_steps),
+		limit_of(scan, eights) };
+	uint32_t k = 0;
+	for (; k + 16 <= count; k += 16) {
+		if (!is_promising(&s, sums + k))
+			continue;
+		scan_eight(eights, _mm512_loadu_si512(sums + k), 0xff, k, false);
+		scan_eight(eights, _mm512_loadu_si512(sums + k + 8), 0xff, k + 8, false);
+		s.limit = limit_of(scan, eights);
+	}
+	return k;
+}
+
 AVX512 static inline __attribute__((always_inline)) void
 scan_eights(const struct mmq_scan *scan, const int64_t *sums, uint32_t count, int64_t add, double *best, uint32_t *at, const bool softens)
 {
@@ -88,10 +136,14 @@ scan_eights(const struct mmq_scan *scan, const int64_t *sums, uint32_t count, in
 	uint32_t k = 0;
 	if ((uint32_t)scan->total < 2 * (uint64_t)scan->side_min)
 		return;
+	if (!softens && scan->l2_steps < L2_STEPS_MAX)
+		k = scan_sixteens(scan, &s, sums, count, add);
 	for (; k + 8 <= count; k += 8)
 		scan_eight(&s, _mm512_loadu_si512(sums + k), 0xff, k, softens);
 	if (k < count)
 		scan_eight(&s, _mm512_maskz_loadu_epi64(rest_of(count), sums + k), rest_of(count), k, softens);
+	if (_mm512_cmp_pd_mask(s.top, _mm512_set1_pd(*best), _CMP_GT_OQ) == 0)
+		return;
 	double tops[8], start = *best;
 	uint64_t places[8];
 	_mm512_storeu_pd(tops, s.top);
