@@ -11,7 +11,9 @@
 #include "engine/tree/sample.h"
 #include "util/mem.h"
 
-enum { LOSS_EVERY = 10, ROWS_ALONE = 16384, AHEAD = 32 };  /* fewer rows are not worth a second thread */
+enum { LOSS_EVERY = 10, AHEAD = 32 };
+/* Fewer rows, and fewer values in all, are not worth a second thread: passing the cache lines to and fro takes longer. */
+enum { ROWS_ALONE = 16384, VALUES_ALONE = 500000 };
 
 struct boost {
 	const struct mmq_fit *fit;
@@ -287,9 +289,12 @@ int
 mmq_tree_boost(struct mmq_tree_model **model_out, const struct mmq_fit *fit, const struct mmq_tree_options *options,
     const struct mmq_tree_bins *bins, struct mmq_err *err)
 {
-	struct boost boost = { .fit = fit, .options = options, .bins = bins };
+	struct mmq_fit own = *fit;
+	struct boost boost = { .fit = &own, .options = options, .bins = bins };
 	uint32_t rounds = 0;
 
+	if ((double)bins->rows * bins->columns_count < VALUES_ALONE)
+		own.pool = NULL;
 	struct mmq_tree_target train = target_of(&boost, fit->train), valid = fit->valid != NULL ? target_of(&boost, fit->valid) : train;
 
 	*model_out = NULL;
