@@ -202,7 +202,7 @@ test_same_seed_same_bits_for_any_threads(void **unused)
 	for (size_t k = 0; k < sizeof(kinds_of_fit) / sizeof(kinds_of_fit[0]); k++) {
 		for (uint32_t classes = 0; classes <= 3; classes += classes == 0 ? 2 : 1) {
 			struct tree_case c;
-			size_t rows = k == 0 && classes == 2 ? 90000 : 1500;  /* large enough that rows are split over threads */
+			size_t rows = k == 0 && classes == 2 ? 150000 : 1500;  /* large enough that rows are split over threads */
 			tree_case_init(&c, rows, 3, 1, 9, classes);
 			tree_case_fill(&c, 11);
 			void *one = tree_case_train_well(&c, kinds_of_fit[k]);
