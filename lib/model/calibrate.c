@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/svm/platt.h"
+#include "math/platt.h"
 #include "util/mem.h"
 
 static const char *const names[MMQ_CALIBRATIONS] = { "none", "sigmoid", "isotonic" };
@@ -144,7 +144,7 @@ fit_curve(struct mmq_curve *curve, enum mmq_calibration kind, const double *inpu
 			score[r] = inputs[r * cols + col];
 			is_positive[r] = code[r] == positive;
 		}
-		svm_platt_fit(score, is_positive, rows, &curve->a, &curve->b);
+		mmq_platt_fit(score, is_positive, weight, rows, &curve->a, &curve->b);
 		free(score);
 		free(is_positive);
 		return 0;
@@ -194,7 +194,7 @@ static double
 probability_of(const struct mmq_calibrate *calibrate, size_t c, double x)
 {
 	const struct mmq_curve *curve = &calibrate->curves[c];
-	return calibrate->kind == MMQ_CALIBRATE_SIGMOID ? svm_platt_probability(x, curve->a, curve->b) : interpolate(curve, x);
+	return calibrate->kind == MMQ_CALIBRATE_SIGMOID ? mmq_platt_probability(x, curve->a, curve->b) : interpolate(curve, x);
 }
 
 void

@@ -33,7 +33,7 @@ size_t mmq_calibrate_cols(const struct mmq_decide *decide);
 /* An engine's scores (rows, score_cols) -> out (rows, mmq_calibrate_cols). */
 void mmq_calibrate_inputs(const struct mmq_decide *decide, size_t rows, const double *score, size_t score_cols, double *out);
 
-/* Fit on inputs (rows, cols) of known codes (rows, as the engine knows them). weight (rows) or NULL; isotonic only.
+/* Fit on inputs (rows, cols) of known codes (rows, as the engine knows them). weight (rows) or NULL.
  * FAILED_PRECONDITION: a class is all of the rows, or none. */
 int mmq_calibrate_fit(struct mmq_calibrate *calibrate, enum mmq_calibration kind, const struct mmq_decide *decide, const double *inputs,
     const double *code, const float *weight, size_t rows, struct mmq_err *err);

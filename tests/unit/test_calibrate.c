@@ -65,6 +65,37 @@ test_sigmoid_finds_what_made_the_data(void **state)
 	free(y);
 }
 
+/* scikit-learn 1.9.1's _sigmoid_calibration(x, y, weight), and the same from rows as often as they weigh. */
+static void
+test_weights_pull_the_sigmoid(void **state)
+{
+	enum { ROWS = 12, MANY = 3 * ROWS };
+	static const double x[ROWS] = { -2, -1.5, -1, -0.5, -0.25, 0, 0.25, 0.5, 1, 1.5, 2, 2.5 }, y[ROWS] = { 0, 0, 1, 0, 0, 1, 0, 1, 1, 0, 1, 1 };
+	double many_x[MANY], many_y[MANY];
+	float weight[ROWS];
+	size_t count = 0;
+	struct mmq_calibrate weighted, repeated, plain;
+	struct mmq_err err;
+
+	(void)state;
+	for (size_t i = 0; i < ROWS; i++) {
+		weight[i] = (float)(1 + i % 3);
+		for (size_t copy = 0; copy <= i % 3; copy++, count++) {
+			many_x[count] = x[i];
+			many_y[count] = y[i];
+		}
+	}
+	assert_int_equal(mmq_calibrate_fit(&weighted, MMQ_CALIBRATE_SIGMOID, &binary, x, y, weight, ROWS, &err), 0);
+	assert_int_equal(mmq_calibrate_fit(&repeated, MMQ_CALIBRATE_SIGMOID, &binary, many_x, many_y, NULL, count, &err), 0);
+	assert_int_equal(mmq_calibrate_fit(&plain, MMQ_CALIBRATE_SIGMOID, &binary, x, y, NULL, ROWS, &err), 0);
+	assert_true(fabs(weighted.curves[0].a - (-0.7498916446467104)) < 1e-5 && fabs(weighted.curves[0].b - (-0.5721350353720904)) < 1e-5);
+	assert_true(fabs(weighted.curves[0].a - repeated.curves[0].a) < 1e-9 && fabs(weighted.curves[0].b - repeated.curves[0].b) < 1e-9);
+	assert_true(fabs(weighted.curves[0].b - plain.curves[0].b) > 0.01);
+	mmq_calibrate_fini(&weighted);
+	mmq_calibrate_fini(&repeated);
+	mmq_calibrate_fini(&plain);
+}
+
 static void
 test_several_classes_add_up_and_survive_a_file(void **state)
 {
@@ -167,6 +198,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_isotonic_is_scikit_learns),
 		cmocka_unit_test(test_sigmoid_finds_what_made_the_data),
+		cmocka_unit_test(test_weights_pull_the_sigmoid),
 		cmocka_unit_test(test_several_classes_add_up_and_survive_a_file),
 		cmocka_unit_test(test_pairs_become_one_score_a_class),
 		cmocka_unit_test(test_a_class_without_rows_is_failed_precondition),

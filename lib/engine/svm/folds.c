@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/svm/platt.h"
 #include "engine/svm/train.h"
+#include "math/platt.h"
 #include "math/rng.h"
 #include "util/mem.h"
 
@@ -69,7 +69,8 @@ svm_pair_calibrate(struct svm_training *training, struct svm_pair *pair, const s
 	}
 	for (size_t i = 0; i < n; i++)
 		positive[i] = one->y[order[i]] > 0;
-	svm_platt_fit(score, positive, n, &pair->sigmoid[0], &pair->sigmoid[1]);
+	/* As LIBSVM: weights take part in the folds' machines only. */
+	mmq_platt_fit(score, positive, NULL, n, &pair->sigmoid[0], &pair->sigmoid[1]);
 	free(order);
 	free(score);
 	free(positive);

@@ -6,7 +6,7 @@
 
 #include "engine/check.h"
 #include "engine/svm/model.h"
-#include "engine/svm/platt.h"
+#include "math/platt.h"
 #include "util/mem.h"
 
 /* Pieces of the scratch, each rounded up to 64 bytes. */
@@ -84,18 +84,18 @@ probability_row(const struct svm_model *model, const double *score, double *temp
 {
 	size_t classes = model->classes, p = 0;
 	if (model->task == MMQ_BINARY) {
-		probability[1] = svm_platt_probability(score[0], model->sigmoid[0], model->sigmoid[1]);
+		probability[1] = mmq_platt_probability(score[0], model->sigmoid[0], model->sigmoid[1]);
 		probability[0] = 1 - probability[1];
 		return;
 	}
 	for (size_t a = 0; a < classes; a++) {
 		for (size_t b = a + 1; b < classes; b++, p++) {
-			double first = svm_platt_probability(score[p], model->sigmoid[2 * p], model->sigmoid[2 * p + 1]);
+			double first = mmq_platt_probability(score[p], model->sigmoid[2 * p], model->sigmoid[2 * p + 1]);
 			temp[a * classes + b] = fmin(fmax(first, 1e-7), 1 - 1e-7);
 			temp[b * classes + a] = 1 - temp[a * classes + b];
 		}
 	}
-	svm_platt_couple(temp, classes, temp + classes * classes, probability);
+	mmq_platt_couple(temp, classes, temp + classes * classes, probability);
 }
 
 static double

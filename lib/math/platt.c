@@ -1,17 +1,24 @@
-/* platt.c: the sigmoid of a pair and the coupling of several.
+/* platt.c: the sigmoid of a score and the coupling of several.
  *
  * Sigmoid: Platt 1999 with the Newton iteration of Lin, Lin and Weng 2007 (targets (n+ + 1) / (n+ + 2) and 1 / (n- + 2), gradient below 1e-5).
  * Coupling: the second method of Wu, Lin and Weng 2004, section 4.2, algorithm 2. */
-#include "engine/svm/platt.h"
+#include "math/platt.h"
 
 #include <math.h>
 
 struct likelihood {
 	const double *score;
 	const uint8_t *positive;
+	const float *weight;   /* NULL: all 1 */
 	size_t count;
 	double high, low;   /* the smoothed targets */
 };
+
+static double
+weight_of(const float *weight, size_t row)
+{
+	return weight == NULL ? 1 : (double)weight[row];
+}
 
 /* Minus the log likelihood, in the form that does not overflow. */
 static double
@@ -20,13 +27,13 @@ loss(const struct likelihood *l, double a, double b)
 	double sum = 0;
 	for (size_t i = 0; i < l->count; i++) {
 		double z = a * l->score[i] + b, target = l->positive[i] ? l->high : l->low;
-		sum += (z >= 0 ? target * z : (target - 1) * z) + log1p(exp(-fabs(z)));
+		sum += weight_of(l->weight, i) * ((z >= 0 ? target * z : (target - 1) * z) + log1p(exp(-fabs(z))));
 	}
 	return sum;
 }
 
 double
-svm_platt_probability(double score, double a, double b)
+mmq_platt_probability(double score, double a, double b)
 {
 	double z = a * score + b;
 	return z >= 0 ? exp(-z) / (1 + exp(-z)) : 1 / (1 + exp(z));
@@ -39,23 +46,24 @@ derivatives(const struct likelihood *l, double a, double b, double h[3], double 
 	h[0] = h[2] = 1e-12;   /* keeps a flat direction solvable */
 	h[1] = g[0] = g[1] = 0;
 	for (size_t i = 0; i < l->count; i++) {
-		double p = svm_platt_probability(l->score[i], a, b), weight = p * (1 - p), slope = (l->positive[i] ? l->high : l->low) - p;
-		h[0] += l->score[i] * l->score[i] * weight;
-		h[1] += l->score[i] * weight;
-		h[2] += weight;
+		double p = mmq_platt_probability(l->score[i], a, b), share = weight_of(l->weight, i), bend = share * p * (1 - p);
+		double slope = share * ((l->positive[i] ? l->high : l->low) - p);
+		h[0] += l->score[i] * l->score[i] * bend;
+		h[1] += l->score[i] * bend;
+		h[2] += bend;
 		g[0] += l->score[i] * slope;
 		g[1] += slope;
 	}
 }
 
 void
-svm_platt_fit(const double *score, const uint8_t *positive, size_t count, double *a_out, double *b_out)
+mmq_platt_fit(const double *score, const uint8_t *positive, const float *weight, size_t count, double *a_out, double *b_out)
 {
-	double positives = 0, a = 0, h[3], g[2];
+	double positives = 0, negatives = 0, a = 0, h[3], g[2];
 	for (size_t i = 0; i < count; i++)
-		positives += positive[i] != 0;
-	double negatives = (double)count - positives, b = log((negatives + 1) / (positives + 1));
-	const struct likelihood l = { score, positive, count, (positives + 1) / (positives + 2), 1 / (negatives + 2) };
+		*(positive[i] != 0 ? &positives : &negatives) += weight_of(weight, i);
+	double b = log((negatives + 1) / (positives + 1));
+	const struct likelihood l = { score, positive, weight, count, (positives + 1) / (positives + 2), 1 / (negatives + 2) };
 	double value = loss(&l, a, b);
 
 	for (int iteration = 0; iteration < 100; iteration++) {
@@ -82,7 +90,7 @@ svm_platt_fit(const double *score, const uint8_t *positive, size_t count, double
 }
 
 void
-svm_platt_couple(const double *pairwise, size_t classes, double *temp, double *p)
+mmq_platt_couple(const double *pairwise, size_t classes, double *temp, double *p)
 {
 	double *q = temp, *qp = temp + classes * classes, limit = 0.005 / (double)classes;
 	size_t rounds = classes > 100 ? classes : 100;
