@@ -276,6 +276,28 @@ test_extra_trees_draw_sets_of_categories(void **unused)
 	tree_case_fini(&c);
 }
 
+/* The middle one of three categories is the highest in a small node, but the order of all rows holds there, too: it is not cut off alone. */
+static void
+test_categories_keep_the_order_of_all_rows(void **unused)
+{
+	(void)unused;
+	enum { ROWS = 120 };
+	struct tree_case c;
+	uint32_t *leaf;
+	tree_case_init(&c, ROWS, 1, 1, 3, 0);
+	for (size_t r = 0; r < ROWS; r++) {  /* where x is 0: 0, 5, 10 by category; where it is 1, 1000 but a little more for category 1 */
+		c.x[r] = r >= 90;
+		c.codes[r] = (int32_t)(r % 3);
+		c.y[r] = r < 90 ? 5.0 * (double)(r % 3) : r % 3 == 1 ? 1000.03 : 1000;
+	}
+	void *state = tree_case_train_well(&c, "boosting=tree max_depth=2");
+	free(tree_case_score(state, &c.data.x, NULL, &leaf, 0));
+	assert_int_not_equal(leaf[90], leaf[92]);
+	free(leaf);
+	mmq_engine_tree.destroy(&state);
+	tree_case_fini(&c);
+}
+
 /* Where the node has 0 and 100, it does not matter that other rows have 10 and 11. */
 static void
 test_thresholds_lie_in_the_middle_of_the_nodes_own_values(void **unused)
@@ -437,6 +459,7 @@ main(void)
 		cmocka_unit_test(test_extra_trees_draw_cuts_evenly_in_the_value),
 		cmocka_unit_test(test_extra_trees_cut_anywhere_between_few_values),
 		cmocka_unit_test(test_extra_trees_draw_sets_of_categories),
+		cmocka_unit_test(test_categories_keep_the_order_of_all_rows),
 		cmocka_unit_test(test_thresholds_lie_in_the_middle_of_the_nodes_own_values),
 		cmocka_unit_test(test_pruning_cuts_back_what_gains_too_little),
 		cmocka_unit_test(test_pruning_judges_whole_branches),

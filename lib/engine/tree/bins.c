@@ -56,6 +56,7 @@ by_column_fini(struct by_column *sparse)
 
 struct job {
 	const struct mmq_batch *x;
+	const struct mmq_dataset *train;
 	const struct by_column *sparse;     /* NULL: dense */
 	const struct mmq_tree_options *options;
 	const struct mmq_feature *features; /* of the code columns only, in order */
@@ -138,45 +139,6 @@ cut_dense(const struct job *job, struct mmq_tree_column *columns, size_t columns
 	free(values);
 }
 
-struct frequency { uint32_t count; int32_t code; };
-
-static int
-compare_frequency(const void *a_p, const void *b_p)
-{
-	const struct frequency *a = a_p, *b = b_p;
-	return a->count != b->count ? (a->count < b->count ? 1 : -1) : a->code < b->code ? -1 : 1;
-}
-
-static void
-cut_category(const struct job *job, struct mmq_tree_column *column)
-{
-	const struct mmq_batch *x = job->x;
-	size_t c = column->source - x->cols;
-	column->codes = job->features[c].cardinality + 1;
-	struct frequency *found = mmq_array(column->codes, sizeof(*found));
-	for (uint32_t k = 0; k < column->codes; k++)
-		found[k].code = (int32_t)k - 1;
-	for (size_t r = 0; r < x->rows; r++) {
-		int64_t place = (int64_t)x->codes[r * x->codes_cols + c] + 1;
-		if (place >= 0 && place < column->codes)
-			found[place].count++;
-	}
-	column->has_missing = found[0].count > 0;
-	qsort(found, column->codes, sizeof(*found), compare_frequency);
-	uint32_t bins = 0, bins_max = job->options->max_bin < 254 ? job->options->max_bin : 254;
-	while (bins < column->codes && bins < bins_max && found[bins].count > 0)
-		bins++;
-	column->bins = bins;
-	column->code_of_bin = mmq_array(bins + 1, sizeof(*column->code_of_bin));
-	column->bin_of_code = mmq_array(column->codes, 1);
-	memset(column->bin_of_code, (int)bins, column->codes);
-	for (uint32_t b = 0; b < bins; b++) {
-		column->code_of_bin[b] = found[b].code;
-		column->bin_of_code[found[b].code + 1] = (uint8_t)b;
-	}
-	free(found);
-}
-
 /* Numeric columns in groups, sparse ones and categories one by one. */
 static void
 cut_block(void *arg, size_t block, unsigned thread)
@@ -187,7 +149,8 @@ cut_block(void *arg, size_t block, unsigned thread)
 	if (atomic_load(&job->cancelled) || is_cancelled(job))
 		return;
 	if (block >= groups)
-		cut_category(job, &job->columns[cols + block - groups]);
+		mmq_tree_cut_category(job->train, block - groups, job->features[block - groups].cardinality, job->options,
+		    &job->columns[cols + block - groups]);
 	else if (job->sparse != NULL)
 		cut_sparse(job, &job->columns[first]);
 	else
@@ -295,7 +258,7 @@ mmq_tree_bins_new(struct mmq_tree_bins **bins_out, const struct mmq_fit *fit, co
 	struct mmq_feature *categories = mmq_array(x->codes_cols + 1, sizeof(*categories));
 	struct by_column sparse;
 	struct job job = { .x = x, .options = options, .features = categories, .step = options->exact ? 1 : x->rows / options->bin_sample + 1,
-		.progress = fit->progress };
+		.progress = fit->progress, .train = data };
 
 	*bins_out = NULL;
 	for (size_t k = 0, c = 0; k < data->features_count && c < x->codes_cols; k++)

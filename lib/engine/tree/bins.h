@@ -22,7 +22,7 @@ struct mmq_tree_column {
 	uint32_t bins;            /* numeric: bins of values, missing is bin number `bins`; category: known codes, others are bin `bins` */
 	float *upper;             /* numeric (bins), the last is +inf */
 	float *low;               /* numeric (bins): least value of each bin */
-	int32_t *code_of_bin;     /* category (bins), -1 = missing */
+	int32_t *code_of_bin;     /* category (bins), -1 = missing; in the order of categories.c */
 	uint8_t *bin_of_code;     /* category (cardinality + 1), indexed by code + 1 */
 	uint32_t codes;           /* category: cardinality + 1 */
 };
@@ -52,6 +52,10 @@ void mmq_tree_bins_destroy(struct mmq_tree_bins **bins);
 /* code.c: bins of numeric values as bytes or, when out is NULL, as pairs of bytes; and the form by row that suits the coded columns. */
 void mmq_tree_bin_values(const struct mmq_tree_column *column, const float *values, size_t count, uint8_t *out, uint16_t *wide_out);
 void mmq_tree_bins_layout(struct mmq_tree_bins *bins, struct mmq_pool *pool);
+
+/* categories.c: choose the bins of a code column; fills all of column but source and is_category. */
+void mmq_tree_cut_category(const struct mmq_dataset *data, size_t code_column, uint32_t cardinality, const struct mmq_tree_options *options,
+    struct mmq_tree_column *column);
 
 /* borders.c: sort values (count, no NaN) and write at most bins_max upper borders, the last +inf, and the least value of each bin; returns how
  * many. temp (2 * count). */

@@ -93,7 +93,7 @@ void mmq_cart_search(struct mmq_cart *cart, const struct mmq_cart_tree *tree, co
     struct mmq_cart_split *best);
 double mmq_cart_node_score(const struct mmq_cart *cart, uint32_t count);
 /* The split of a category column whose sums are in cart->bin and whose touched bins are in list (n), if it is better than *best. */
-void mmq_cart_search_category(struct mmq_cart *cart, uint32_t c, const uint32_t *list, uint32_t n, uint32_t count,
+void mmq_cart_search_category(struct mmq_cart *cart, uint32_t c, uint32_t *list, uint32_t n, uint32_t count,
     struct mmq_cart_split *best);
 /* The next column in a node's random order, after `drawn` others; and back to 0, 1, 2 .. when the node is done, since what a node draws
  * must not depend on the nodes that this thread saw before. */

@@ -238,45 +238,59 @@ search_numeric(struct mmq_cart *cart, uint32_t c, uint32_t n, uint32_t count, st
 	}
 }
 
-struct ranked { double ratio; uint32_t bin; };
+struct ranked { double share; uint32_t bin; };
 
 static int
 compare_ranked(const void *a_p, const void *b_p)
 {
 	const struct ranked *a = a_p, *b = b_p;
-	return a->ratio != b->ratio ? (a->ratio < b->ratio ? -1 : 1) : a->bin < b->bin ? -1 : 1;
+	return a->share != b->share ? (a->share < b->share ? -1 : 1) : a->bin < b->bin ? -1 : 1;
 }
 
-/* Categories in the order of their mean, or of the share of one class: the last of two, the node's largest of more. */
-void
-mmq_cart_search_category(struct mmq_cart *cart, uint32_t c, const uint32_t *list, uint32_t n, uint32_t count, struct mmq_cart_split *best)
+/* Of more than two classes: categories in the order of their share of the node's largest class. */
+static void
+rank_bins(const struct mmq_cart *cart, uint32_t *list, uint32_t n)
 {
-	const struct mmq_cart_data *data = cart->data;
 	struct ranked ranked[MMQ_TREE_BINS_MAX];
-	struct sides sides;
-	uint32_t known = 0, channel = 1;
-	for (uint32_t k = 0; k < data->channels && data->channels > 2; k++)
-		if (cart->total[k] > cart->total[channel])
-			channel = k;
+	uint32_t channels = cart->data->channels, largest = 0;
+	for (uint32_t k = 1; k < channels; k++)
+		if (cart->total[k] > cart->total[largest])
+			largest = k;
 	for (uint32_t k = 0; k < n; k++) {
-		const int64_t *bin = cart->bin + (size_t)list[k] * data->channels;
+		const int64_t *bin = cart->bin + (size_t)list[k] * channels;
 		double amount = 0;
-		if (list[k] == data->bins->columns[c].bins)
-			continue;  /* rare codes stay with the unseen ones, on the second side */
-		for (uint32_t j = 0; j < (data->is_regression ? 1 : data->channels); j++)
+		for (uint32_t j = 0; j < channels; j++)
 			amount += (double)bin[j];
-		ranked[known++] = (struct ranked){ amount > 0 ? (double)bin[channel] / amount : 0, list[k] };
+		ranked[k] = (struct ranked){ amount > 0 ? (double)bin[largest] / amount : 0, list[k] };
 	}
-	qsort(ranked, known, sizeof(ranked[0]), compare_ranked);
+	qsort(ranked, n, sizeof(ranked[0]), compare_ranked);
+	for (uint32_t k = 0; k < n; k++)
+		list[k] = ranked[k].bin;
+}
+
+/* Bins are in the order of categories.c: where they are cut, all before it are the set, those too that the node has not. Rare codes, the bin
+ * after the last, stay with the unseen ones, on the second side. */
+void
+mmq_cart_search_category(struct mmq_cart *cart, uint32_t c, uint32_t *list, uint32_t n, uint32_t count, struct mmq_cart_split *best)
+{
+	bool is_many = !cart->data->is_regression && cart->data->channels > 2;
+	uint32_t known = list[n - 1] == cart->data->bins->columns[c].bins ? n - 1 : n, at = UINT32_MAX;
+	struct sides sides;
+	if (is_many)
+		rank_bins(cart, list, known);
 	sides_start(cart, &sides, count);
 	for (uint32_t k = 0; k < known && sides.right_rows > 0; k++) {
-		sides_move(cart, &sides, ranked[k].bin);
-		if (!is_best(cart, &sides, best))
-			continue;
-		best->column = c;
-		best->kind = MMQ_NODE_CATEGORY;
-		for (uint32_t j = 0; j <= k; j++)
-			best->set.has[ranked[j].bin / 8] |= (uint8_t)(1u << ranked[j].bin % 8);
+		sides_move(cart, &sides, list[k]);
+		if (is_best(cart, &sides, best))
+			at = k;
+	}
+	if (at == UINT32_MAX)
+		return;
+	best->column = c;
+	best->kind = MMQ_NODE_CATEGORY;
+	for (uint32_t b = 0; b <= (is_many ? at : list[at]); b++) {
+		uint32_t bin = is_many ? list[b] : b;
+		best->set.has[bin / 8] |= (uint8_t)(1u << bin % 8);
 	}
 }
 
