@@ -37,14 +37,14 @@ TESTS    := $(patsubst %.c,$(BUILD)/%,$(test_src))
 BENCHES  := $(patsubst %.c,$(BUILD)/%,$(bench_src))
 EXAMPLES := $(patsubst %.c,$(BUILD)/%,$(example_src))
 
-.PHONY: all help setup check check-built lint demo demo-run bench install clean tests examples
+.PHONY: all help setup check check-built lint demo demo-run bench fuzz fuzzers install clean tests examples
 all: $(addprefix $(BIN)/,$(BINARIES)) $(EXAMPLES)
 
 help:
 	@echo "make demo    set up, build, run the whole service on real data and print its table"
 	@echo "make check   set up, build, run all tests (T=wire: only those whose path holds 'wire')"
 	@echo "make         build only, into build/bin;  SAN=address,undefined or SAN=thread for sanitized builds"
-	@echo "make lint | bench [B=name] | install [DESTDIR= PREFIX=/usr/local] | clean"
+	@echo "make lint | bench [B=name] | fuzz (clang) | install [DESTDIR= PREFIX=/usr/local] | clean"
 
 # Two commands must work on a bare machine: set-up comes first and the rest runs in a fresh make that sees what it installed.
 setup:
@@ -63,6 +63,15 @@ lint:
 
 bench: all $(BENCHES)
 	@bench/run $(B)
+
+# libFuzzer's entries, each with a corpus in the tree to start from: see the head of tests/fuzz/fuzz_wire.c.
+FUZZ_SAN := address,undefined,fuzzer-no-link
+FUZZERS  := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
+fuzz:
+	@$(MAKE) --no-print-directory CC="$(or $(FUZZ_CC),clang)" SAN=$(FUZZ_SAN) CFLAGS="-O1 -g" fuzzers
+fuzzers: $(FUZZERS)
+$(FUZZERS): $(BUILD)/%: $(BUILD)/%.o $(LIBRARY)
+	@$(CC) -fsanitize=address,undefined,fuzzer -pthread $(LDFLAGS) -o $@ $^ $(LIBS) $(LDLIBS)
 
 # `modelmq journal` and `doctor` look into the journal's file with the code that writes it.
 $(BIN)/modelmq: $(call objects,$(wildcard cli/*.c broker/journal_*.c)) $(LIBRARY)

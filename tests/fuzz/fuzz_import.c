@@ -1,5 +1,5 @@
-/* fuzz_import.c: libFuzzer's entry to the readers of other libraries' models; what a reader takes must open, answer and be written. Built as
- * fuzz_wire.c says; the files of tests/data/models are a corpus. */
+/* fuzz_import.c: libFuzzer's entry to the readers of other libraries' models; what a reader takes must open, answer and be written, or
+ * be refused. Built by `make fuzz`; the files of tests/data/models are a corpus. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -8,7 +8,7 @@
 #include "convert/convert.h"
 #include "util/mem.h"
 
-enum { ROWS = 3, CELLS_MAX = 1 << 16 };
+enum { ROWS = 3, CELLS_MAX = 1 << 16, BYTES_MAX = 1 << 24 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 
@@ -42,6 +42,22 @@ predict(const struct mmq_engine *engine, const void *state)
 	free(dense);
 }
 
+/* What the engine saves goes to the format's writer, which may refuse it. */
+static void
+write_back(const struct mmq_converter *converter, struct mmq_converted *converted, const struct mmq_engine *engine, const void *state)
+{
+	struct mmq_part as_read = converted->part;
+	struct mmq_err err;
+	struct mmq_buf out;
+	mmq_part_init(&converted->part, true);
+	mmq_buf_init(&out, BYTES_MAX);
+	if (converter->write != NULL && engine->save(state, &converted->part, &err) == 0)
+		(void)converter->write(converted, &out, &err);
+	mmq_buf_fini(&out);
+	mmq_part_fini(&converted->part);
+	converted->part = as_read;
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
@@ -58,6 +74,7 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 			const struct mmq_engine *engine = mmq_engine_find(converted.engine);
 			if (engine->open(&state, &converted.part, &err) == 0) {
 				predict(engine, state);
+				write_back(&converters[i], &converted, engine, state);
 				engine->destroy(&state);
 			}
 		}

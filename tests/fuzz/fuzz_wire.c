@@ -1,6 +1,5 @@
-/* fuzz_wire.c: libFuzzer's entry to everything that reads a request's bytes. Not part of `make check`. With clang:
- *   make CC=clang SAN=address,undefined,fuzzer-no-link build/san-address-undefined-fuzzer-no-link/libmodelmq.a
- * then link this file's object and that library with clang -fsanitize=address,undefined,fuzzer. The golden vectors' bytes are a corpus. */
+/* fuzz_wire.c: libFuzzer's entry to everything that reads a request's bytes. Not part of `make check`; `make fuzz` builds it with clang, under
+ * build/san-address-undefined-fuzzer-no-link/tests/fuzz. The golden vectors' bytes are a corpus. */
 #include <stddef.h>
 #include <stdint.h>
 

@@ -75,26 +75,28 @@ mmq_mlp_small_destroy(struct mmq_mlp_small **small_p)
 	*small_p = NULL;
 }
 
+/* Both paths share what follows, by address: eight floats by value would be passed in other ways with and without AVX. */
 static inline __attribute__((always_inline)) float
-lanes_sum(eight v)
+lanes_sum(const eight *v)
 {
-	float a = v[0] + v[4], b = v[1] + v[5], c = v[2] + v[6], d = v[3] + v[7];
+	float a = (*v)[0] + (*v)[4], b = (*v)[1] + (*v)[5], c = (*v)[2] + (*v)[6], d = (*v)[3] + (*v)[7];
 	return (a + c) + (b + d);
 }
 
-static inline __attribute__((always_inline)) eight
-derivative(eight a, enum mmq_mlp_activation activation)
+/* delta *= the activation's derivative where it gave a. */
+static inline __attribute__((always_inline)) void
+times_derivative(eight *delta, const eight *a, enum mmq_mlp_activation activation)
 {
 	const eight one = { 1, 1, 1, 1, 1, 1, 1, 1 };
+	eight slope = one;
 	if (activation == MMQ_MLP_LOGISTIC)
-		return a * (one - a);
-	if (activation == MMQ_MLP_TANH)
-		return one - a * a;
-	eight zero = { 0 };
-	if (activation == MMQ_MLP_RELU)
+		slope = *a * (one - *a);
+	else if (activation == MMQ_MLP_TANH)
+		slope = one - *a * *a;
+	else if (activation == MMQ_MLP_RELU)
 		for (int l = 0; l < LANES; l++)
-			zero[l] = a[l] > 0.0f ? 1.0f : 0.0f;
-	return activation == MMQ_MLP_RELU ? zero : one;
+			slope[l] = (*a)[l] > 0.0f ? 1.0f : 0.0f;
+	*delta *= slope;
 }
 
 #if defined(__x86_64__)
@@ -126,22 +128,26 @@ derivative(eight a, enum mmq_mlp_activation activation)
 				for (size_t j = 0; k + 1 < net->layers && j < layer->cols; j++)                                                  \
 					out[j] = apply(out[j], layer->activation);                                                               \
 			}                                                                                                                        \
-			loss += output_delta(net, act[at], apply(act[at], net->output), target, mask, &delta[at]);                               \
+			eight answer = apply(act[at], net->output);                                                                              \
+			loss += output_delta(net, &act[at], &answer, &target, &mask, &delta[at]);                                                \
 			for (size_t k = net->layers; k-- > 0;) {                                                                                 \
 				const struct mmq_mlp_layer *layer = &net->layer[k];                                                              \
 				float *w_sum = gradient + layer->w_at, *b_sum = gradient + layer->b_at;                                          \
 				const eight *d = delta + at;                                                                                     \
 				at -= layer->rows;                                                                                               \
 				for (size_t j = 0; j < layer->cols; j++)                                                                         \
-					b_sum[j] = (g > 0 ? b_sum[j] : 0.0f) + lanes_sum(d[j]);                                                  \
+					b_sum[j] = (g > 0 ? b_sum[j] : 0.0f) + lanes_sum(&d[j]);                                                 \
 				for (size_t i = 0; i < layer->rows; i++)                                                                         \
-					for (size_t j = 0; j < layer->cols; j++)                                                                 \
-						w_sum[i * PANEL + j] = (g > 0 ? w_sum[i * PANEL + j] : 0.0f) + lanes_sum(act[at + i] * d[j]);    \
+					for (size_t j = 0; j < layer->cols; j++) {                                                               \
+						eight product = act[at + i] * d[j];                                                              \
+						w_sum[i * PANEL + j] = (g > 0 ? w_sum[i * PANEL + j] : 0.0f) + lanes_sum(&product);              \
+					}                                                                                                        \
 				for (size_t i = 0; k > 0 && i < layer->rows; i++) {                                                              \
 					eight sum = { 0 };                                                                                       \
 					for (size_t j = 0; j < layer->cols; j++)                                                                 \
 						sum += d[j] * params[layer->w_at + i * PANEL + j];                                               \
-					delta[at + i] = sum * derivative(act[at + i], net->layer[k - 1].activation);                             \
+					times_derivative(&sum, &act[at + i], net->layer[k - 1].activation);                                      \
+					delta[at + i] = sum;                                                                                     \
 				}                                                                                                                \
 			}                                                                                                                        \
 		}                                                                                                                                \
@@ -150,19 +156,22 @@ derivative(eight a, enum mmq_mlp_activation activation)
 
 /* Loss of the lanes in use, and the gradient by the sums z of the one output; a: after the output's activation. */
 static inline __attribute__((always_inline)) double
-output_delta(const struct mmq_mlp_net *net, eight z, eight a, eight target, eight mask, eight *delta)
+output_delta(const struct mmq_mlp_net *net, const eight *z, const eight *a, const eight *target, const eight *mask, eight *delta)
 {
-	eight error = (a - target) * mask;
+	eight error = (*a - *target) * *mask;
 	*delta = error;
 	if (net->loss == MMQ_MLP_MSE) {
 		if (net->output == MMQ_MLP_LOGISTIC)
-			*delta = error * derivative(a, MMQ_MLP_LOGISTIC);
-		return 0.5 * (double)lanes_sum(error * error);
+			times_derivative(delta, a, MMQ_MLP_LOGISTIC);
+		error *= error;
+		return 0.5 * (double)lanes_sum(&error);
 	}
 	double loss = 0.0;
-	for (int l = 0; l < LANES; l++)
-		if (mask[l] != 0.0f)
-			loss += (z[l] > 0.0f ? (double)z[l] : 0.0) - (double)z[l] * (double)target[l] + log1p((double)mmq_exp1(-fabsf(z[l])));
+	for (int l = 0; l < LANES; l++) {
+		double value = (double)(*z)[l];
+		if ((*mask)[l] != 0.0f)
+			loss += (value > 0.0 ? value : 0.0) - value * (double)(*target)[l] + log1p((double)mmq_exp1(-fabsf((*z)[l])));
+	}
 	return loss;
 }
 
