@@ -1,7 +1,7 @@
-/* rowcache.c: slots of equal size on a doubly linked list, newest at the head; or, when all fit, one place for each segment.
+/* rowcache.c: slots of equal size on a doubly linked list, newest at the head; or, when all fit, segments one after the other as they come.
  *
  * Missing rows are computed together, a stretch of the segment at a time, so that the stretch stays in the second cache for all of them.
- * Pages of the slab are only touched when a slot is first used. */
+ * The slab is filled from its start, and only what is used of it gets pages: on easy data clearing the others took most of a fit's time. */
 #include "engine/svm/rowcache.h"
 
 #include <sched.h>
@@ -13,7 +13,7 @@
 #include "util/mem.h"
 
 enum { NONE = UINT32_MAX, STRETCH_BYTES = 256 << 10, QUERIES_BYTES_MAX = 64 << 20 };
-enum { ABSENT, IN_WORK, PRESENT };    /* of a segment in a cache that holds all */
+enum { ABSENT, IN_WORK, PRESENT };    /* of a segment in a cache that holds all: PRESENT + where it is in the slab, in bytes */
 
 struct slot {
 	uint64_t key;             /* place * segments + segment */
@@ -26,7 +26,8 @@ struct svm_rowcache {
 	char *slab;
 	size_t slab_bytes;
 	bool holds_all;
-	_Atomic uint8_t *state;   /* (places * segments), holds_all */
+	atomic_size_t *state;     /* (places * segments), holds_all */
+	atomic_size_t slab_used;  /* bytes, holds_all */
 	struct slot *slots;       /* else */
 	uint32_t *slot_of;        /* (places * segments) NONE when not here */
 	size_t slots_count, slots_max;
@@ -41,7 +42,7 @@ struct svm_filler {
 	void **missing;           /* (rows_max) where their values go */
 	size_t *missing_place;
 	size_t missing_count, rows_max;
-	size_t *waiting;          /* (rows_max) another thread is at work on them */
+	size_t *waiting;          /* (rows_max) which of the rows asked for another thread is at work on */
 	/* Of the pass that runs. */
 	const struct svm_rowset *set;
 	size_t segment, stretch_panels, first, used;
@@ -196,18 +197,17 @@ claim(struct svm_rowcache *cache, size_t key, bool *is_missing_out)
 	return cache->slab + (size_t)index * cache->slot_bytes;
 }
 
-/* The same in a cache that holds all; a segment that another thread computes is noted as waited for. */
+/* The same in a cache that holds all. NULL: it is being computed, by another thread or for an earlier one of these rows. */
 static char *
-claim_shared(struct svm_rowcache *cache, struct svm_filler *filler, size_t *waiting_count, size_t place, size_t segment, bool *is_missing_out)
+claim_shared(struct svm_rowcache *cache, size_t key, bool *is_missing_out)
 {
-	const struct svm_rowset *set = cache->set;
-	size_t key = place * set->segments + segment;
-	uint8_t seen = ABSENT;
+	const size_t *start = cache->set->segment_start + key % cache->set->segments;
+	size_t seen = ABSENT;
 
 	*is_missing_out = atomic_compare_exchange_strong_explicit(&cache->state[key], &seen, IN_WORK, memory_order_acquire, memory_order_acquire);
-	if (seen == IN_WORK)
-		filler->waiting[(*waiting_count)++] = key;
-	return cache->slab + (place * set->rows.panels * SVM_PANEL + set->segment_start[segment]) * cache->element_bytes;
+	if (*is_missing_out)
+		return cache->slab + atomic_fetch_add_explicit(&cache->slab_used, (start[1] - start[0]) * cache->element_bytes, memory_order_relaxed);
+	return seen == IN_WORK ? NULL : cache->slab + (seen - PRESENT);
 }
 
 static void
@@ -263,9 +263,11 @@ svm_rowcache_get(struct svm_rowcache *cache, struct svm_filler *filler, struct m
 	filler->missing_count = 0;
 	for (size_t i = 0; i < count; i++) {
 		bool is_missing;
-		char *row = cache->holds_all ? claim_shared(cache, filler, &waiting, places[i], segment, &is_missing) :
-		    claim(cache, places[i] * set->segments + segment, &is_missing);
+		size_t key = places[i] * set->segments + segment;
+		char *row = cache->holds_all ? claim_shared(cache, key, &is_missing) : claim(cache, key, &is_missing);
 		rows_out[i * out_stride] = row;
+		if (row == NULL)
+			filler->waiting[waiting++] = i;
 		if (!is_missing)
 			continue;
 		filler->missing_place[filler->missing_count] = places[i];
@@ -273,10 +275,14 @@ svm_rowcache_get(struct svm_rowcache *cache, struct svm_filler *filler, struct m
 	}
 	fill(filler, pool, set, segment);
 	for (size_t m = 0; cache->holds_all && m < filler->missing_count; m++)
-		atomic_store_explicit(&cache->state[filler->missing_place[m] * set->segments + segment], PRESENT, memory_order_release);
-	for (size_t w = 0; w < waiting; w++)
-		while (atomic_load_explicit(&cache->state[filler->waiting[w]], memory_order_acquire) != PRESENT)
+		atomic_store_explicit(&cache->state[filler->missing_place[m] * set->segments + segment],
+		    PRESENT + (size_t)((char *)filler->missing[m] - cache->slab), memory_order_release);
+	for (size_t w = 0; w < waiting; w++) {
+		size_t i = filler->waiting[w], seen;
+		while ((seen = atomic_load_explicit(&cache->state[places[i] * set->segments + segment], memory_order_acquire)) < PRESENT)
 			sched_yield();
+		rows_out[i * out_stride] = cache->slab + (seen - PRESENT);
+	}
 }
 
 double
