@@ -60,7 +60,7 @@ svm_fit(const struct svm_data *data, enum mmq_task task, const char *const *sett
 
 	if (mmq_params_parse(&params, mmq_engine_svm.params, settings, settings_count, &err) == -1)
 		fail_msg("%s", err.message);
-	const struct mmq_fit how = { .train = &train, .task = task, .params = params };
+	const struct mmq_fit how = { .train = &train, .task = task, .params = params, .pool = data->pool };
 	if (mmq_engine_svm.train(&state, &how, &err) == -1)
 		fail_msg("%s", err.message);
 	mmq_params_destroy(&params);

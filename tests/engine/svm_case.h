@@ -12,6 +12,7 @@ struct svm_data {
 	float *weight;
 	size_t rows, cols;
 	uint32_t classes;
+	struct mmq_pool *pool;   /* to fit with; borrowed, may be NULL */
 };
 
 void svm_load_heart(struct svm_data *data);

@@ -77,7 +77,7 @@ test_two_points_have_the_known_separator(void **state_unused)
 	(void)state_unused;
 	float x[] = { -1, 1, 0.25f };
 	double y[] = { 0, 1, 0 };
-	struct svm_data data = { x, y, NULL, 2, 1, 2 };
+	struct svm_data data = { .x = x, .y = y, .rows = 2, .cols = 1, .classes = 2 };
 	const char *settings[] = { "kernel=linear", "C=10", "tol=1e-6" };
 	void *state = svm_fit(&data, MMQ_BINARY, settings, 3);
 	double *score = svm_scores(state, &data, 0, 3);
@@ -110,6 +110,35 @@ test_pairs_point_to_the_first_class(void **state_unused)
 	}
 	free(score);
 	mmq_engine_svm.destroy(&state);
+	svm_data_free(&data);
+}
+
+/* With 200 MB all kernel rows are kept, with 0.4 for each thread they do not fit and some are given up; the answer is the same. */
+static void
+test_the_room_for_rows_and_threads_change_no_bit(void **state_unused)
+{
+	(void)state_unused;
+	static const char *const rooms[] = { "cache_size=200", "cache_size=200", "cache_size=0.4", "cache_size=1.2" };
+	struct mmq_pool *pool = mmq_pool_new(3);
+	struct svm_data data;
+	double *first = NULL;
+
+	svm_blobs(&data, 2000, 20, 2, 9);
+	for (size_t r = 1; r < data.rows; r += 40)   /* not all classes as large */
+		data.y[r] = 0;
+	for (size_t k = 0; k < 4; k++) {
+		const char *const settings[] = { rooms[k], "gamma=0.5", "probability=true" };
+		data.pool = k % 2 == 0 ? NULL : pool;
+		void *state = svm_fit(&data, MMQ_MULTICLASS, settings, 3);
+		double *score = svm_scores(state, &data, 0, data.rows);
+		if (first != NULL)
+			assert_memory_equal(score, first, data.rows * 190 * sizeof(double));
+		free(k == 0 ? NULL : score);
+		first = k == 0 ? score : first;
+		mmq_engine_svm.destroy(&state);
+	}
+	free(first);
+	mmq_pool_destroy(&pool);
 	svm_data_free(&data);
 }
 
@@ -279,6 +308,7 @@ main(void)
 		cmocka_unit_test(test_regression_reaches_libsvms_optimum_on_heart),
 		cmocka_unit_test(test_two_points_have_the_known_separator),
 		cmocka_unit_test(test_pairs_point_to_the_first_class),
+		cmocka_unit_test(test_the_room_for_rows_and_threads_change_no_bit),
 		cmocka_unit_test(test_probabilities_follow_the_share_of_each_class),
 		cmocka_unit_test(test_probability_has_to_be_asked_for),
 		cmocka_unit_test(test_an_absent_class_loses_its_pairs),

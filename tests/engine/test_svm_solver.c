@@ -63,7 +63,7 @@ make(struct made *made, size_t rows, size_t cols, enum form form, struct svm_ker
 	made->x = (struct mmq_batch){ .rows = rows, .cols = cols, .dtype = MMQ_F32, .dense = made->values, .stride = cols };
 	made->set = (struct svm_rowset){ .x = &made->x, .order = made->order, .kernel = kernel, .segments = 1, .segment_start = made->start };
 	svm_rows_init(&made->set.rows, &made->x, made->order, padded, layout);
-	made->problem = (struct svm_problem){ .cache = svm_rowcache_new(&made->set, cache_bytes, SVM_SEGMENTS_MIN), .pieces = 1, .rows = padded,
+	made->problem = (struct svm_problem){ .cache = svm_rowcache_new(&made->set, cache_bytes, SVM_SEGMENTS_MIN, 1), .pieces = 1, .rows = padded,
 		.variables = variables, .y = made->y, .offset = made->offset, .upper = made->upper, .by_sign = form == NU_SVC || form == NU_SVR,
 		.tol = 1e-3, .iterations_max = -1 };
 	if (form == C_SVC || form == SVR)
@@ -243,7 +243,7 @@ test_any_number_of_threads_gives_the_same_bits(void **state)
 	make(&made, 2500, 9, C_SVC, (struct svm_kernel){ .kind = SVM_RBF, .gamma = 0.1 }, 1, 20000000, single);
 	svm_solve(&made.problem, &one);
 	svm_rowcache_destroy(&made.problem.cache);
-	made.problem.cache = svm_rowcache_new(&made.set, 20000000, SVM_SEGMENTS_MIN);
+	made.problem.cache = svm_rowcache_new(&made.set, 20000000, SVM_SEGMENTS_MIN, 1);
 	made.problem.pool = pool;
 	svm_solve(&made.problem, &three);
 	assert_memory_equal(one.alpha, three.alpha, made.problem.variables * sizeof(double));

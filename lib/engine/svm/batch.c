@@ -310,7 +310,7 @@ batch_init(struct batch *batch, const struct svm_problem *problem)
 	*batch = (struct batch){ .problem = problem, .set_of_rows = svm_rowcache_set(problem->cache), .set_max = (max + 7) / 8 * 8 };
 	batch->wide = batch->set_of_rows->rows.form.wide;
 	batch->slots = batch->set_max * groups;
-	batch->filler = svm_filler_new(batch->set_of_rows, batch->slots);
+	batch->filler = svm_filler_new(batch->set_of_rows, batch->slots, problem->lane);
 	batch->alpha = mmq_array(problem->variables, sizeof(double));
 	batch->g = mmq_array(problem->rows, sizeof(double));
 	svm_local_init(&batch->local, batch->slots);

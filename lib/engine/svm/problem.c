@@ -162,7 +162,7 @@ is_one_sided(const struct svm_training *training, struct svm_pair *pair)
 }
 
 void
-svm_pair_solve(struct svm_training *training, struct svm_pair *pair, struct svm_rowcache *cache)
+svm_pair_solve(struct svm_training *training, struct svm_pair *pair, struct svm_rowcache *cache, size_t lane)
 {
 	struct svm_case one;
 	struct svm_solution solution;
@@ -171,6 +171,7 @@ svm_pair_solve(struct svm_training *training, struct svm_pair *pair, struct svm_
 		return;
 	svm_case_init(&one, training, pair, cache);
 	struct svm_problem *problem = &one.problem;
+	problem->lane = lane;
 	problem->report = report;
 	problem->arg = training;
 	double *start = mmq_array(problem->variables, sizeof(double));
@@ -200,6 +201,7 @@ svm_pair_solve(struct svm_training *training, struct svm_pair *pair, struct svm_
 	pair->converged = solution.converged;
 	if (training->with_probability && !pair->wants_wide)
 		svm_pair_calibrate(training, pair, &one, &solution);
+	svm_rowcache_forget(cache, lane, pair->piece[0], pair->piece[pair->pieces - 1]);
 	free(start);
 	svm_solution_fini(&solution);
 	svm_case_fini(&one);

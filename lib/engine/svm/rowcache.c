@@ -1,7 +1,8 @@
-/* rowcache.c: slots of equal size on a doubly linked list, newest at the head; or, when all fit, segments one after the other as they come.
+/* rowcache.c: slots of equal size on a doubly linked list, newest at the head; or, when nothing has to go, segments one after
+ * the other as they come: those of a class with itself from the start of the slab on, those between classes in a stretch for each lane.
  *
  * Missing rows are computed together, a stretch of the segment at a time, so that the stretch stays in the second cache for all of them.
- * The slab is filled from its start, and only what is used of it gets pages: on easy data clearing the others took most of a fit's time. */
+ * Only what is used of the slab gets pages, and pages are used again: on easy data and with many classes clearing them took most of a fit. */
 #include "engine/svm/rowcache.h"
 
 #include <sched.h>
@@ -13,7 +14,7 @@
 #include "util/mem.h"
 
 enum { NONE = UINT32_MAX, STRETCH_BYTES = 256 << 10, QUERIES_BYTES_MAX = 64 << 20 };
-enum { ABSENT, IN_WORK, PRESENT };    /* of a segment in a cache that holds all: PRESENT + where it is in the slab, in bytes */
+enum { ABSENT, IN_WORK, PRESENT };    /* of a segment in a shared cache: PRESENT + where it is in the slab, in bytes */
 
 struct slot {
 	uint64_t key;             /* place * segments + segment */
@@ -25,9 +26,11 @@ struct svm_rowcache {
 	size_t element_bytes, slot_bytes;
 	char *slab;
 	size_t slab_bytes;
-	bool holds_all;
-	atomic_size_t *state;     /* (places * segments), holds_all */
-	atomic_size_t slab_used;  /* bytes, holds_all */
+	bool is_shared;
+	atomic_size_t *state;     /* (places * segments), shared */
+	atomic_size_t own_used;   /* bytes of the slab with values of a segment with itself */
+	size_t *lane_used;        /* (lanes) end of what is used in the lane's stretch */
+	size_t lanes_start, lane_bytes;
 	struct slot *slots;       /* else */
 	uint32_t *slot_of;        /* (places * segments) NONE when not here */
 	size_t slots_count, slots_max;
@@ -41,7 +44,7 @@ struct svm_filler {
 	size_t block_bytes;
 	void **missing;           /* (rows_max) where their values go */
 	size_t *missing_place;
-	size_t missing_count, rows_max;
+	size_t missing_count, rows_max, lane;
 	size_t *waiting;          /* (rows_max) which of the rows asked for another thread is at work on */
 	/* Of the pass that runs. */
 	const struct svm_rowset *set;
@@ -55,32 +58,61 @@ map_slab(size_t bytes)
 	return slab == MAP_FAILED ? NULL : slab;
 }
 
+static size_t
+segment_bytes(const struct svm_rowcache *cache, size_t segment)
+{
+	return (cache->set->segment_start[segment + 1] - cache->set->segment_start[segment]) * cache->element_bytes;
+}
+
+/* Sizes of the shared form: all values of each segment with itself, and for each lane those between the two largest segments, both ways. */
+static bool
+fits_shared(struct svm_rowcache *cache, size_t bytes_max, size_t lanes)
+{
+	size_t segments = cache->set->segments, largest = 0, second = 0;
+
+	cache->lanes_start = 0;
+	for (size_t s = 0; s < segments; s++) {
+		size_t bytes = segment_bytes(cache, s);
+		cache->lanes_start += bytes * (bytes / cache->element_bytes);
+		second = bytes > largest ? largest : bytes > second ? bytes : second;
+		largest = bytes > largest ? bytes : largest;
+	}
+	cache->lane_bytes = 2 * largest * (second / cache->element_bytes);
+	cache->slab_bytes = cache->lanes_start + lanes * cache->lane_bytes;
+	return cache->slab_bytes <= bytes_max;
+}
+
+static void
+begin_slots(struct svm_rowcache *cache, size_t bytes_max, size_t segments_min, size_t keys)
+{
+	for (size_t s = 0; s < cache->set->segments; s++)
+		if (segment_bytes(cache, s) > cache->slot_bytes)
+			cache->slot_bytes = segment_bytes(cache, s);
+	cache->slots_max = cache->slot_bytes == 0 ? 0 : bytes_max / cache->slot_bytes;
+	cache->slots_max = cache->slots_max > keys ? keys : cache->slots_max;
+	cache->slots_max = cache->slots_max < segments_min ? segments_min : cache->slots_max;
+	cache->slab = map_slab(cache->slab_bytes = cache->slots_max * cache->slot_bytes);
+	if (cache->slab == NULL)   /* no address space for the whole budget: as few rows as will do */
+		cache->slab = map_slab(cache->slab_bytes = (cache->slots_max = segments_min) * cache->slot_bytes);
+	cache->slots = mmq_array(cache->slots_max, sizeof(*cache->slots));
+	cache->slot_of = mmq_array(keys, sizeof(*cache->slot_of));
+	for (size_t i = 0; i < keys; i++)
+		cache->slot_of[i] = NONE;
+}
+
 struct svm_rowcache *
-svm_rowcache_new(const struct svm_rowset *set, size_t bytes_max, size_t segments_min)
+svm_rowcache_new(const struct svm_rowset *set, size_t bytes_max, size_t segments_min, size_t lanes)
 {
 	struct svm_rowcache *cache = mmq_alloc(sizeof(*cache));
-	size_t places = set->rows.panels * SVM_PANEL, keys = places * set->segments, widest = 0;
+	size_t keys = set->rows.panels * SVM_PANEL * set->segments;
 
 	*cache = (struct svm_rowcache){ .set = set, .element_bytes = svm_rows_element_bytes(&set->rows), .newest = NONE, .oldest = NONE };
-	for (size_t s = 0; s < set->segments; s++)
-		if (set->segment_start[s + 1] - set->segment_start[s] > widest)
-			widest = set->segment_start[s + 1] - set->segment_start[s];
-	cache->slot_bytes = widest * cache->element_bytes;
-	cache->slab_bytes = places * places * cache->element_bytes;
-	cache->holds_all = cache->slab_bytes <= bytes_max && (cache->slab = map_slab(cache->slab_bytes)) != NULL;
-	if (cache->holds_all) {
+	cache->is_shared = fits_shared(cache, bytes_max, lanes) && (cache->slab = map_slab(cache->slab_bytes)) != NULL;
+	if (cache->is_shared) {
 		cache->state = mmq_array(keys, sizeof(*cache->state));
+		cache->lane_used = mmq_array(lanes, sizeof(*cache->lane_used));
 	} else {
-		cache->slots_max = cache->slot_bytes == 0 ? 0 : bytes_max / cache->slot_bytes;
-		cache->slots_max = cache->slots_max > keys ? keys : cache->slots_max;
-		cache->slots_max = cache->slots_max < segments_min ? segments_min : cache->slots_max;
-		cache->slab = map_slab(cache->slab_bytes = cache->slots_max * cache->slot_bytes);
-		if (cache->slab == NULL)   /* no address space for the whole budget: as few rows as will do */
-			cache->slab = map_slab(cache->slab_bytes = (cache->slots_max = segments_min) * cache->slot_bytes);
-		cache->slots = mmq_array(cache->slots_max, sizeof(*cache->slots));
-		cache->slot_of = mmq_array(keys, sizeof(*cache->slot_of));
-		for (size_t i = 0; i < keys; i++)
-			cache->slot_of[i] = NONE;
+		begin_slots(cache, bytes_max, segments_min, keys);
 	}
 	if (cache->slab == NULL)
 		abort();              /* as every allocation of this size does, see util/mem.h */
@@ -96,6 +128,7 @@ svm_rowcache_destroy(struct svm_rowcache **cache_p)
 		return;
 	munmap(cache->slab, cache->slab_bytes > 0 ? cache->slab_bytes : 1);
 	free((void *)cache->state);
+	free(cache->lane_used);
 	free(cache->slots);
 	free(cache->slot_of);
 	free(cache);
@@ -105,13 +138,13 @@ svm_rowcache_destroy(struct svm_rowcache **cache_p)
 bool
 svm_rowcache_is_shared(const struct svm_rowcache *cache)
 {
-	return cache->holds_all;
+	return cache->is_shared;
 }
 
 size_t
 svm_rowcache_room(const struct svm_rowcache *cache)
 {
-	return cache->holds_all ? SIZE_MAX : cache->slots_max;
+	return cache->is_shared ? SIZE_MAX : cache->slots_max;
 }
 
 const struct svm_rowset *
@@ -121,7 +154,7 @@ svm_rowcache_set(const struct svm_rowcache *cache)
 }
 
 struct svm_filler *
-svm_filler_new(const struct svm_rowset *set, size_t rows_max)
+svm_filler_new(const struct svm_rowset *set, size_t rows_max, size_t lane)
 {
 	struct svm_filler *filler = mmq_alloc(sizeof(*filler));
 
@@ -132,6 +165,7 @@ svm_filler_new(const struct svm_rowset *set, size_t rows_max)
 	while (filler->blocks_max > 1 && filler->blocks_max * filler->block_bytes > QUERIES_BYTES_MAX)
 		filler->blocks_max = (filler->blocks_max + 1) / 2;
 	filler->rows_max = rows_max;
+	filler->lane = lane;
 	filler->memory = mmq_aligned(filler->blocks_max * filler->block_bytes);
 	filler->blocks = mmq_array(filler->blocks_max, sizeof(*filler->blocks));
 	for (size_t b = 0; b < filler->blocks_max; b++)
@@ -197,17 +231,38 @@ claim(struct svm_rowcache *cache, size_t key, bool *is_missing_out)
 	return cache->slab + (size_t)index * cache->slot_bytes;
 }
 
-/* The same in a cache that holds all. NULL: it is being computed, by another thread or for an earlier one of these rows. */
+/* The same in a shared cache. NULL: it is being computed, by another thread or for an earlier one of these rows. */
 static char *
-claim_shared(struct svm_rowcache *cache, size_t key, bool *is_missing_out)
+claim_shared(struct svm_rowcache *cache, size_t lane, size_t place, size_t segment, bool *is_missing_out)
 {
-	const size_t *start = cache->set->segment_start + key % cache->set->segments;
-	size_t seen = ABSENT;
+	const size_t *start = cache->set->segment_start + segment;
+	size_t key = place * cache->set->segments + segment, bytes = segment_bytes(cache, segment), seen = ABSENT, at;
 
 	*is_missing_out = atomic_compare_exchange_strong_explicit(&cache->state[key], &seen, IN_WORK, memory_order_acquire, memory_order_acquire);
-	if (*is_missing_out)
-		return cache->slab + atomic_fetch_add_explicit(&cache->slab_used, (start[1] - start[0]) * cache->element_bytes, memory_order_relaxed);
-	return seen == IN_WORK ? NULL : cache->slab + (seen - PRESENT);
+	if (!*is_missing_out)
+		return seen == IN_WORK ? NULL : cache->slab + (seen - PRESENT);
+	if (place >= start[0] && place < start[1]) {
+		at = atomic_fetch_add_explicit(&cache->own_used, bytes, memory_order_relaxed);
+	} else {
+		at = cache->lanes_start + lane * cache->lane_bytes + cache->lane_used[lane];
+		cache->lane_used[lane] += bytes;
+	}
+	return cache->slab + at;
+}
+
+void
+svm_rowcache_forget(struct svm_rowcache *cache, size_t lane, size_t first, size_t second)
+{
+	const struct svm_rowset *set = cache->set;
+	const size_t *start = set->segment_start;
+
+	if (!cache->is_shared || first == second)
+		return;               /* slots that nobody asks for any more are the first to go */
+	for (size_t place = start[first]; place < start[first + 1]; place++)
+		atomic_store_explicit(&cache->state[place * set->segments + second], ABSENT, memory_order_relaxed);
+	for (size_t place = start[second]; place < start[second + 1]; place++)
+		atomic_store_explicit(&cache->state[place * set->segments + first], ABSENT, memory_order_relaxed);
+	cache->lane_used[lane] = 0;
 }
 
 static void
@@ -263,8 +318,8 @@ svm_rowcache_get(struct svm_rowcache *cache, struct svm_filler *filler, struct m
 	filler->missing_count = 0;
 	for (size_t i = 0; i < count; i++) {
 		bool is_missing;
-		size_t key = places[i] * set->segments + segment;
-		char *row = cache->holds_all ? claim_shared(cache, key, &is_missing) : claim(cache, key, &is_missing);
+		char *row = cache->is_shared ? claim_shared(cache, filler->lane, places[i], segment, &is_missing) :
+		    claim(cache, places[i] * set->segments + segment, &is_missing);
 		rows_out[i * out_stride] = row;
 		if (row == NULL)
 			filler->waiting[waiting++] = i;
@@ -274,7 +329,7 @@ svm_rowcache_get(struct svm_rowcache *cache, struct svm_filler *filler, struct m
 		filler->missing[filler->missing_count++] = row;
 	}
 	fill(filler, pool, set, segment);
-	for (size_t m = 0; cache->holds_all && m < filler->missing_count; m++)
+	for (size_t m = 0; cache->is_shared && m < filler->missing_count; m++)
 		atomic_store_explicit(&cache->state[filler->missing_place[m] * set->segments + segment],
 		    PRESENT + (size_t)((char *)filler->missing[m] - cache->slab), memory_order_release);
 	for (size_t w = 0; w < waiting; w++) {

@@ -19,6 +19,7 @@ enum { SVM_PIECES = 2, SVM_SET_MIN = 64,
 
 struct svm_problem {
 	struct svm_rowcache *cache;
+	size_t lane;              /* of the cache */
 	size_t pieces, piece[SVM_PIECES];  /* segments of the cache, one after the other */
 	size_t rows;              /* of all pieces, multiple of SVM_PANEL */
 	size_t variables;         /* rows, or 2 * rows for regression: variable v belongs to row v % rows */

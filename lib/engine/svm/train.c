@@ -169,20 +169,20 @@ make_set(struct svm_training *training)
 {
 	const struct mmq_batch *x = &training->fit->train->x;
 	struct svm_rowset *set = &training->set;
-	unsigned threads = mmq_pool_threads(training->fit->pool);
+	unsigned threads = training->pairs_count > 1 ? mmq_pool_threads(training->fit->pool) : 1;
 
 	*set = (struct svm_rowset){ .x = x, .order = training->order, .kernel = training->kernel, .segments = training->segments,
 		.segment_start = training->segment_start };
 	svm_rows_init(&set->rows, x, training->order, training->segment_start[training->segments], training->form);
 	training->caches = mmq_array(threads, sizeof(*training->caches));
-	training->caches[0] = svm_rowcache_new(set, training->cache_bytes, SVM_SEGMENTS_MIN);
+	training->caches[0] = svm_rowcache_new(set, training->cache_bytes, SVM_SEGMENTS_MIN, threads);
 	training->caches_count = 1;
-	if (svm_rowcache_is_shared(training->caches[0]) || training->pairs_count == 1 || threads == 1)
+	if (svm_rowcache_is_shared(training->caches[0]) || threads == 1)
 		return;
 	/* What has to give up rows is for one thread alone: the budget is divided. */
 	svm_rowcache_destroy(&training->caches[0]);
 	for (training->caches_count = 0; training->caches_count < threads; training->caches_count++)
-		training->caches[training->caches_count] = svm_rowcache_new(set, training->cache_bytes / threads, SVM_SEGMENTS_MIN);
+		training->caches[training->caches_count] = svm_rowcache_new(set, training->cache_bytes / threads, SVM_SEGMENTS_MIN, 1);
 }
 
 static void
@@ -201,8 +201,9 @@ solve_pair(void *arg, size_t index, unsigned thread)
 {
 	struct svm_training *training = arg;
 	struct svm_pair *pair = &training->pairs[index];
+	bool own_cache = training->caches_count > 1;
 	if (!training->form.wide || pair->wants_wide || !training->may_widen)
-		svm_pair_solve(training, pair, training->caches[training->caches_count > 1 ? thread : 0]);
+		svm_pair_solve(training, pair, training->caches[own_cache ? thread : 0], own_cache ? 0 : thread);
 }
 
 /* All pairs in single precision, then again in double those that it was not enough for. */

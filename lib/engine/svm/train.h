@@ -31,7 +31,7 @@ struct svm_training {
 	int64_t iterations_max;
 	size_t cache_bytes;
 	struct mmq_pool *row_pool;    /* threads for the kernel rows of a single problem */
-	struct svm_rowcache **caches; /* one, or one a thread when it cannot be shared */
+	struct svm_rowcache **caches; /* one with a lane for each thread, or one a thread when it cannot be shared */
 	size_t caches_count;
 	struct svm_pair *pairs;
 	size_t pairs_count;
@@ -58,7 +58,7 @@ void svm_case_start(const struct svm_case *one, double *alpha);   /* (variables)
 double svm_case_scale(const struct svm_training *training, const struct svm_solution *solution);
 
 /* Solve a pair, with its probability when wanted: in the precision of the training's set. */
-void svm_pair_solve(struct svm_training *training, struct svm_pair *pair, struct svm_rowcache *cache);
+void svm_pair_solve(struct svm_training *training, struct svm_pair *pair, struct svm_rowcache *cache, size_t lane);
 /* Platt's sigmoid from the scores of rows that a five-fold solution has not seen; the folds come from the seed. */
 void svm_pair_calibrate(struct svm_training *training, struct svm_pair *pair, const struct svm_case *one, const struct svm_solution *whole);
 /* Largest error of f in single precision, over a few rows, against double. */
