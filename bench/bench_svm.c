@@ -131,13 +131,14 @@ run_once(const struct mmq_dataset *data, unsigned threads, const char *const *se
 	double batch_us = (double)(mmq_clock_mono_us() - start) / (double)data->x.rows;
 	mmq_part_init(&part, true);
 	mmq_engine_svm.describe(state, &part, &err);
-	printf("threads=%u train_s=%.4f row_us=%.2f batch_us=%.2f vectors=%.0f iterations=%.0f objective=%.9g gap=%.3g precision=%s sparse=%d converged=%d\n",
+	printf("threads=%u train_s=%.6f row_us=%.2f batch_us=%.2f vectors=%.0f iterations=%.0f objective=%.9g gap=%.3g precision=%s sparse=%d converged=%d\n",
 	    threads, train_s, row_us, batch_us, described(&part, "support_vectors"), described(&part, "iterations"), described(&part, "objective"),
 	    described(&part, "gap"), mmq_part_find(&part, "precision")->texts[0], (int)mmq_part_find(&part, "sparse")->i,
 	    mmq_part_find(&part, "warning") == NULL);
 	if (scores != NULL) {
 		out.wanted = gives;
-		mmq_engine_svm.predict(state, &data->x, &out, scratch, &err);
+		if (gives != MMQ_OUT_SCORE)
+			mmq_engine_svm.predict(state, &data->x, &out, scratch, &err);
 		fwrite(out.score, sizeof(double), data->x.rows * cols, scores);
 		if (gives & MMQ_OUT_PROBABILITY)
 			fwrite(out.probability, sizeof(double), data->x.rows * classes, scores);
