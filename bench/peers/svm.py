@@ -82,7 +82,7 @@ def start_slow(peer, path, params, more):
     kept = os.path.join(KEEP, asked)
     answer = json.load(open(kept + ".json")) if os.path.exists(kept + ".json") else None
     if answer is None or answer.get("late", CAP_S) < CAP_S:
-        answer = start_child(peer, path, 1, params, more)
+        answer = start_child(peer, path, 1, params, dict(more, quality=True))
         if answer is None:
             return None
         os.makedirs(KEEP, exist_ok=True)
@@ -134,7 +134,7 @@ def run_case(case, folder, only_slow):
             for name in peers:
                 of = runs.setdefault(name, [])
                 if name not in SLOW and not (repeat > 0 and (of[-1] is None or median(of, "train_s") > 40)):
-                    of.append(start_child(name, path, threads, params, more))
+                    of.append(start_child(name, path, threads, params, dict(more, quality=QUALITY)))
         runs.update(slow)
         report(case, threads, runs, path, (x, y, classes), params, objectives)
 

@@ -60,7 +60,9 @@ def run_sklearn(x, y, classes, params, more, fast, out):
     if more.get("probability"):
         model = CalibratedClassifierCV(model, method="sigmoid", cv=5, ensemble=False)
     seconds, _ = (timed if fast else timed_alone)(lambda: model.fit(x, y))
-    answer = {"train_s": seconds, "labels": model.predict(x[:5000]) if more.get("probability") else model.predict(x)}
+    answer = {"train_s": seconds}
+    if more.get("quality"):
+        answer["labels"] = model.predict(x[:5000]) if more.get("probability") else model.predict(x)
     if not more.get("probability"):
         out["coef"], answer["vectors"] = signed_coefficients(model, x.shape[0]), int(len(model.support_))
     if more.get("predict"):

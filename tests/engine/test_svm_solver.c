@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "engine/svm/solver.h"
+#include "engine/svm/dual.h"
 #include "math/rng.h"
 #include "util/mem.h"
 
@@ -254,6 +254,36 @@ test_any_number_of_threads_gives_the_same_bits(void **state)
 	made_free(&made);
 }
 
+/* Half of the rows or more settle on the way. Once with a cache that gives up rows, and with one that does not: the narrow one keeps theirs. */
+static void
+test_shrinking_ends_at_the_optimum_of_all_rows(void **state)
+{
+	(void)state;
+	static const struct {
+		enum form form;
+		size_t cols, cache_bytes;
+		double gamma, c;
+	} cases[] = { { SVR, 4, 30000000, 0.3, 0.3 }, { C_SVC, 20, 30000000, 0.02, 1 }, { C_SVC, 8, 400000000, 0.05, 1 }, { ONE_CLASS, 8, 30000000, 0.05, 1 } };
+	for (size_t k = 0; k < sizeof(cases) / sizeof(*cases); k++) {
+		struct made made;
+		struct svm_solution all, shrunk;
+		struct svm_ends ends[2];
+		make(&made, 9000, cases[k].cols, cases[k].form, (struct svm_kernel){ .kind = SVM_RBF, .gamma = cases[k].gamma }, cases[k].c,
+		    cases[k].cache_bytes, single);
+		made.problem.tol = 1e-4;
+		svm_solve(&made.problem, &all);
+		svm_rowcache_destroy(&made.problem.cache);
+		made.problem.cache = svm_rowcache_new(&made.set, cases[k].cache_bytes, SVM_SEGMENTS_MIN, 1);
+		svm_solve_large(&made.problem, &shrunk);
+		assert_true(shrunk.cuts > 0 && all.converged && shrunk.converged);
+		assert_true(fabs(shrunk.objective - all.objective) < 1e-5 * fabs(all.objective));
+		assert_true(svm_violation(&made.problem, shrunk.alpha, shrunk.g, ends) < made.problem.tol);
+		svm_solution_fini(&all);
+		svm_solution_fini(&shrunk);
+		made_free(&made);
+	}
+}
+
 static bool
 stop_at_once(void *arg, int64_t iteration, double gap, size_t vectors)
 {
@@ -292,6 +322,7 @@ main(void)
 		cmocka_unit_test(test_same_optimum_in_every_form_of_rows),
 		cmocka_unit_test(test_double_rows_reach_a_tight_tolerance),
 		cmocka_unit_test(test_a_start_is_taken_up),
+		cmocka_unit_test(test_shrinking_ends_at_the_optimum_of_all_rows),
 		cmocka_unit_test(test_any_number_of_threads_gives_the_same_bits),
 		cmocka_unit_test(test_bounds_and_cancel_are_told_apart),
 	};

@@ -14,7 +14,7 @@
 #include "engine/svm/worst.h"
 #include "util/mem.h"
 
-enum { SET_SIZE = 512, SET_WHOLE = 1024, SET_FIRST = 64, UPDATE_COLUMNS = 1024, NONE = UINT32_MAX };
+enum { SET_SIZE = 512, SET_WHOLE = 1024, SET_FIRST = 64, UPDATE_COLUMNS = 1024, NONE = UINT32_MAX, SETTLED_ROUNDS = 8, SETTLED_GAP = 10 };
 
 struct batch {
 	const struct svm_problem *problem;
@@ -354,12 +354,27 @@ batch_fini(struct batch *batch, struct svm_solution *solution)
 	svm_finish(batch->problem, batch->alpha, batch->g, solution);
 }
 
+static size_t
+count_settled(const struct batch *batch, const struct svm_ends *ends)
+{
+	const struct svm_problem *problem = batch->problem;
+	size_t count = 0;
+	for (size_t r = 0; r < problem->rows; r++) {
+		bool is_settled = true;
+		for (size_t v = r; v < problem->variables; v += problem->rows)
+			is_settled = is_settled && svm_is_settled(problem, batch->alpha, batch->g, ends, v);
+		count += is_settled;
+	}
+	return count;
+}
+
 void
 svm_solve(const struct svm_problem *problem, struct svm_solution *solution)
 {
 	struct batch batch;
 	struct svm_ends ends[2];
 	int64_t limit = svm_iterations_max(problem);
+	size_t rows_met = 0;
 
 	*solution = (struct svm_solution){ .gap = INFINITY };
 	batch_init(&batch, problem);
@@ -375,6 +390,12 @@ svm_solve(const struct svm_problem *problem, struct svm_solution *solution)
 			solution->cancelled = true;
 			break;
 		}
+		if (problem->may_settle && round % SETTLED_ROUNDS == 0 && solution->gap > SETTLED_GAP * problem->tol) {
+			size_t active = problem->rows - count_settled(&batch, ends);
+			solution->has_settled = active <= problem->rows / 2 && active <= rows_met / 2;
+			if (solution->has_settled)
+				break;
+		}
 		/* A set of all variables is the problem itself: solve it to the end, in bites so that a cancel is heard. */
 		bool whole = batch.set_max >= problem->variables;
 		double tol = whole ? problem->tol * 0.5 : fmax(problem->tol * 0.5, solution->gap * 0.1);
@@ -383,6 +404,7 @@ svm_solve(const struct svm_problem *problem, struct svm_solution *solution)
 		batch.take_max = whole ? SIZE_MAX : round < 8 ? (size_t)SET_FIRST << (round - 2) : SIZE_MAX;
 		for (size_t group = 0; group < svm_groups(problem); group++)
 			fresh_count = choose(&batch, group, &ends[group], round, fresh, fresh_count);
+		rows_met += fresh_count;
 		fill_local(&batch, fresh, fresh_count, ends);
 		int64_t steps = svm_local_solve(&batch.local, tol, bite < left ? bite : left);
 		solution->iterations += steps;

@@ -39,6 +39,15 @@ struct svm_ends {
 /* ends_out (2). Returns the largest violation of all groups. */
 double svm_violation(const struct svm_problem *problem, const double *alpha, const double *g, struct svm_ends *ends_out);
 
+/* At a bound, and no partner is left on whose side it would violate. */
+static inline bool
+svm_is_settled(const struct svm_problem *problem, const double *alpha, const double *g, const struct svm_ends *ends, size_t v)
+{
+	const struct svm_ends *end = &ends[svm_group(problem, v)];
+	double f = svm_f(problem, g, v);
+	return (svm_room_up(problem, alpha, v) <= 0 || f > end->highest) && (svm_room_low(problem, alpha, v) <= 0 || f < end->lowest);
+}
+
 /* Threshold, margin and objective; the solution takes alpha and g. */
 void svm_finish(const struct svm_problem *problem, double *alpha, double *g, struct svm_solution *solution);
 int64_t svm_iterations_max(const struct svm_problem *problem);

@@ -185,7 +185,7 @@ svm_pair_solve(struct svm_training *training, struct svm_pair *pair, struct svm_
 		svm_case_start(&one, start);
 	}
 	problem->start = start;
-	svm_solve(problem, &solution);
+	svm_solve_large(problem, &solution);
 	bool is_limited = solution.iterations >= svm_iterations_max(problem);
 	pair->wants_wide = training->may_widen && !solution.cancelled && !is_limited && (!solution.converged ||
 	    svm_pair_drift(training, pair, &one, &solution) > training->tol);

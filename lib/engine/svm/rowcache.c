@@ -1,7 +1,6 @@
 /* rowcache.c: slots of equal size on a doubly linked list, newest at the head; or, when nothing has to go, segments one after
  * the other as they come: those of a class with itself from the start of the slab on, those between classes in a stretch for each lane.
  *
- * Missing rows are computed together, a stretch of the segment at a time, so that the stretch stays in the second cache for all of them.
  * Only what is used of the slab gets pages, and pages are used again: on easy data and with many classes clearing them took most of a fit. */
 #include "engine/svm/rowcache.h"
 
@@ -9,11 +8,12 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "util/mem.h"
 
-enum { NONE = UINT32_MAX, STRETCH_BYTES = 256 << 10, QUERIES_BYTES_MAX = 64 << 20 };
+enum { NONE = UINT32_MAX };
 enum { ABSENT, IN_WORK, PRESENT };    /* of a segment in a shared cache: PRESENT + where it is in the slab, in bytes */
 
 struct slot {
@@ -26,6 +26,7 @@ struct svm_rowcache {
 	size_t element_bytes, slot_bytes;
 	char *slab;
 	size_t slab_bytes;
+	bool slab_is_lent;        /* belongs to the cache that this one was narrowed from */
 	bool is_shared;
 	atomic_size_t *state;     /* (places * segments), shared */
 	atomic_size_t own_used;   /* bytes of the slab with values of a segment with itself */
@@ -35,20 +36,6 @@ struct svm_rowcache {
 	uint32_t *slot_of;        /* (places * segments) NONE when not here */
 	size_t slots_count, slots_max;
 	uint32_t newest, oldest;
-};
-
-struct svm_filler {
-	size_t block_queries, blocks_max;
-	struct svm_queries *blocks;
-	char *memory;
-	size_t block_bytes;
-	void **missing;           /* (rows_max) where their values go */
-	size_t *missing_place;
-	size_t missing_count, rows_max, lane;
-	size_t *waiting;          /* (rows_max) which of the rows asked for another thread is at work on */
-	/* Of the pass that runs. */
-	const struct svm_rowset *set;
-	size_t segment, stretch_panels, first, used;
 };
 
 static char *
@@ -82,18 +69,22 @@ fits_shared(struct svm_rowcache *cache, size_t bytes_max, size_t lanes)
 	return cache->slab_bytes <= bytes_max;
 }
 
-static void
-begin_slots(struct svm_rowcache *cache, size_t bytes_max, size_t segments_min, size_t keys)
+static size_t
+widest_bytes(const struct svm_rowcache *cache)
 {
+	size_t widest = 0;
 	for (size_t s = 0; s < cache->set->segments; s++)
-		if (segment_bytes(cache, s) > cache->slot_bytes)
-			cache->slot_bytes = segment_bytes(cache, s);
-	cache->slots_max = cache->slot_bytes == 0 ? 0 : bytes_max / cache->slot_bytes;
+		widest = segment_bytes(cache, s) > widest ? segment_bytes(cache, s) : widest;
+	return widest;
+}
+
+/* As many slots as the slab has room for. */
+static void
+begin_slots(struct svm_rowcache *cache, size_t keys)
+{
+	cache->slot_bytes = widest_bytes(cache);
+	cache->slots_max = cache->slot_bytes == 0 ? 0 : cache->slab_bytes / cache->slot_bytes;
 	cache->slots_max = cache->slots_max > keys ? keys : cache->slots_max;
-	cache->slots_max = cache->slots_max < segments_min ? segments_min : cache->slots_max;
-	cache->slab = map_slab(cache->slab_bytes = cache->slots_max * cache->slot_bytes);
-	if (cache->slab == NULL)   /* no address space for the whole budget: as few rows as will do */
-		cache->slab = map_slab(cache->slab_bytes = (cache->slots_max = segments_min) * cache->slot_bytes);
 	cache->slots = mmq_array(cache->slots_max, sizeof(*cache->slots));
 	cache->slot_of = mmq_array(keys, sizeof(*cache->slot_of));
 	for (size_t i = 0; i < keys; i++)
@@ -112,7 +103,11 @@ svm_rowcache_new(const struct svm_rowset *set, size_t bytes_max, size_t segments
 		cache->state = mmq_array(keys, sizeof(*cache->state));
 		cache->lane_used = mmq_array(lanes, sizeof(*cache->lane_used));
 	} else {
-		begin_slots(cache, bytes_max, segments_min, keys);
+		size_t least = segments_min * widest_bytes(cache);
+		cache->slab = map_slab(cache->slab_bytes = bytes_max > least ? bytes_max : least);
+		if (cache->slab == NULL)   /* no address space for the whole budget: as few rows as will do */
+			cache->slab = map_slab(cache->slab_bytes = least);
+		begin_slots(cache, keys);
 	}
 	if (cache->slab == NULL)
 		abort();              /* as every allocation of this size does, see util/mem.h */
@@ -126,7 +121,8 @@ svm_rowcache_destroy(struct svm_rowcache **cache_p)
 	struct svm_rowcache *cache = *cache_p;
 	if (cache == NULL)
 		return;
-	munmap(cache->slab, cache->slab_bytes > 0 ? cache->slab_bytes : 1);
+	if (!cache->slab_is_lent)
+		munmap(cache->slab, cache->slab_bytes > 0 ? cache->slab_bytes : 1);
 	free((void *)cache->state);
 	free(cache->lane_used);
 	free(cache->slots);
@@ -151,44 +147,6 @@ const struct svm_rowset *
 svm_rowcache_set(const struct svm_rowcache *cache)
 {
 	return cache->set;
-}
-
-struct svm_filler *
-svm_filler_new(const struct svm_rowset *set, size_t rows_max, size_t lane)
-{
-	struct svm_filler *filler = mmq_alloc(sizeof(*filler));
-
-	filler->block_queries = svm_queries_max(&set->rows, SIZE_MAX);
-	filler->block_bytes = svm_queries_bytes(&set->rows, filler->block_queries);
-	filler->blocks_max = (rows_max + filler->block_queries - 1) / filler->block_queries;
-	/* Queries of very wide rows: fewer at a time. */
-	while (filler->blocks_max > 1 && filler->blocks_max * filler->block_bytes > QUERIES_BYTES_MAX)
-		filler->blocks_max = (filler->blocks_max + 1) / 2;
-	filler->rows_max = rows_max;
-	filler->lane = lane;
-	filler->memory = mmq_aligned(filler->blocks_max * filler->block_bytes);
-	filler->blocks = mmq_array(filler->blocks_max, sizeof(*filler->blocks));
-	for (size_t b = 0; b < filler->blocks_max; b++)
-		svm_queries_begin(&filler->blocks[b], &set->rows, filler->block_queries, filler->memory + b * filler->block_bytes);
-	filler->missing = mmq_array(rows_max, sizeof(void *));
-	filler->missing_place = mmq_array(rows_max, sizeof(size_t));
-	filler->waiting = mmq_array(rows_max, sizeof(size_t));
-	return filler;
-}
-
-void
-svm_filler_destroy(struct svm_filler **filler_p)
-{
-	struct svm_filler *filler = *filler_p;
-	if (filler == NULL)
-		return;
-	free(filler->memory);
-	free(filler->blocks);
-	free(filler->missing);
-	free(filler->missing_place);
-	free(filler->waiting);
-	free(filler);
-	*filler_p = NULL;
 }
 
 static void
@@ -265,49 +223,6 @@ svm_rowcache_forget(struct svm_rowcache *cache, size_t lane, size_t first, size_
 	cache->lane_used[lane] = 0;
 }
 
-static void
-fill_stretch(void *arg, size_t block, unsigned thread)
-{
-	const struct svm_filler *filler = arg;
-	const struct svm_rowset *set = filler->set;
-	size_t base = set->segment_start[filler->segment] / SVM_PANEL, end = set->segment_start[filler->segment + 1] / SVM_PANEL;
-	size_t from = base + block * filler->stretch_panels, to = from + filler->stretch_panels < end ? from + filler->stretch_panels : end;
-	size_t element_bytes = svm_rows_element_bytes(&set->rows);
-	void *out[SVM_SPARSE_QUERIES_MAX];
-
-	(void)thread;
-	for (size_t b = 0; b < filler->used; b++) {
-		for (size_t q = 0; q < filler->blocks[b].count; q++)
-			out[q] = (char *)filler->missing[filler->first + b * filler->block_queries + q] + (from - base) * SVM_PANEL * element_bytes;
-		svm_rows_values(&set->kernel, &set->rows, &filler->blocks[b], from, to, out);
-	}
-}
-
-/* Compute the missing ones, as many at a time as there are query blocks. */
-static void
-fill(struct svm_filler *filler, struct mmq_pool *pool, const struct svm_rowset *set, size_t segment)
-{
-	size_t panels = (set->segment_start[segment + 1] - set->segment_start[segment]) / SVM_PANEL;
-	size_t panel_bytes = set->rows.cols * SVM_PANEL * svm_rows_element_bytes(&set->rows);
-
-	filler->set = set;
-	filler->segment = segment;
-	filler->stretch_panels = STRETCH_BYTES / (panel_bytes + 1) / 2 * 2 + 2;
-	if (filler->stretch_panels > 64)
-		filler->stretch_panels = 64;
-	for (filler->first = 0; filler->first < filler->missing_count; filler->first += filler->blocks_max * filler->block_queries) {
-		filler->used = 0;
-		for (size_t m = filler->first; m < filler->missing_count && filler->used < filler->blocks_max; m += filler->block_queries) {
-			struct svm_queries *queries = &filler->blocks[filler->used++];
-			for (size_t q = 0; q < filler->block_queries && m + q < filler->missing_count; q++)
-				svm_queries_put(queries, set->x, set->order[filler->missing_place[m + q]]);
-		}
-		mmq_pool_run(pool, (panels + filler->stretch_panels - 1) / filler->stretch_panels, fill_stretch, filler);
-		for (size_t b = 0; b < filler->used; b++)
-			svm_queries_clear(&filler->blocks[b]);
-	}
-}
-
 void
 svm_rowcache_get(struct svm_rowcache *cache, struct svm_filler *filler, struct mmq_pool *pool, const size_t *places, size_t count,
     size_t segment, const void **rows_out, size_t out_stride)
@@ -328,7 +243,7 @@ svm_rowcache_get(struct svm_rowcache *cache, struct svm_filler *filler, struct m
 		filler->missing_place[filler->missing_count] = places[i];
 		filler->missing[filler->missing_count++] = row;
 	}
-	fill(filler, pool, set, segment);
+	svm_filler_run(filler, pool, segment);
 	for (size_t m = 0; cache->is_shared && m < filler->missing_count; m++)
 		atomic_store_explicit(&cache->state[filler->missing_place[m] * set->segments + segment],
 		    PRESENT + (size_t)((char *)filler->missing[m] - cache->slab), memory_order_release);
@@ -340,16 +255,60 @@ svm_rowcache_get(struct svm_rowcache *cache, struct svm_filler *filler, struct m
 	}
 }
 
-double
-svm_rowset_self(const struct svm_rowset *set, size_t place)
+/* The place of the row in each slot of a cache with one segment, in the order of the slab; SIZE_MAX: none. free() it. */
+static size_t *
+rows_by_slot(const struct svm_rowcache *cache, size_t *count_out)
 {
-	size_t row = set->order[place], col;
-	if (!set->rows.form.precomputed || row == SVM_NO_ROW)
-		return row == SVM_NO_ROW ? 0 : svm_rows_self(&set->kernel, &set->rows, place);
-	for (size_t k = 0; k < svm_batch_stored(set->x, row); k++) {
-		double value = svm_batch_get(set->x, row, k, &col);
-		if (col == row)
-			return set->rows.form.wide ? value : (double)(float)value;
+	size_t places = cache->set->segment_start[1], *place_in = mmq_array(places > cache->slots_count ? places : cache->slots_count, sizeof(size_t));
+
+	*count_out = cache->is_shared ? cache->own_used / segment_bytes(cache, 0) : cache->slots_count;
+	for (size_t k = 0; k < *count_out; k++)
+		place_in[k] = cache->is_shared ? SIZE_MAX : (size_t)cache->slots[k].key;
+	for (size_t place = 0; cache->is_shared && place < places; place++)
+		if (cache->state[place] >= PRESENT)
+			place_in[(cache->state[place] - PRESENT) / segment_bytes(cache, 0)] = place;
+	return place_in;
+}
+
+static void
+forget_all(struct svm_rowcache *cache)
+{
+	for (size_t place = 0; place < cache->set->segment_start[1]; place++) {
+		if (cache->is_shared)
+			cache->state[place] = ABSENT;
+		else
+			cache->slot_of[place] = NONE;
 	}
-	return 0;
+	cache->own_used = 0;
+	cache->slots_count = 0;
+	cache->newest = cache->oldest = NONE;
+}
+
+struct svm_rowcache *
+svm_rowcache_narrow(struct svm_rowcache *cache, const struct svm_rowset *set, const size_t *place, size_t count)
+{
+	struct svm_rowcache *narrow = mmq_alloc(sizeof(*narrow));
+	size_t wide_bytes = segment_bytes(cache, 0), slots, *place_in = rows_by_slot(cache, &slots), size = cache->element_bytes;
+	uint32_t *index_of = mmq_array(cache->set->segment_start[1], sizeof(uint32_t));
+
+	*narrow = (struct svm_rowcache){ .set = set, .element_bytes = size, .slab = cache->slab, .slab_bytes = cache->slab_bytes, .slab_is_lent = true,
+		.newest = NONE, .oldest = NONE };
+	begin_slots(narrow, set->segment_start[1]);
+	for (size_t i = 0; i < count; i++)
+		index_of[place[i]] = (uint32_t)i + 1;
+	/* No value moves up in the slab, so that going up overwrites only what was read. */
+	for (size_t k = 0; k < slots; k++) {
+		if (place_in[k] == SIZE_MAX || index_of[place_in[k]] == 0)
+			continue;
+		bool is_missing;
+		const char *from = cache->slab + k * wide_bytes;
+		char *to = claim(narrow, index_of[place_in[k]] - 1, &is_missing);
+		for (size_t i = 0; i < count; i++)
+			memmove(to + i * size, from + place[i] * size, size);
+		memset(to + count * size, 0, narrow->slot_bytes - count * size);
+	}
+	forget_all(cache);
+	free(place_in);
+	free(index_of);
+	return narrow;
 }

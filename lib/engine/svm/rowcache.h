@@ -7,18 +7,7 @@
 #ifndef MMQ_ENGINE_SVM_ROWCACHE_H
 #define MMQ_ENGINE_SVM_ROWCACHE_H
 
-#include "engine/svm/rows.h"
-#include "math/pool.h"
-
-/* The rows of a training set as kernel products see them. */
-struct svm_rowset {
-	const struct mmq_batch *x;
-	const uint32_t *order;        /* (rows.panels * SVM_PANEL) row of x at each place; SVM_NO_ROW: padding */
-	struct svm_rows rows;
-	struct svm_kernel kernel;
-	size_t segments;
-	const size_t *segment_start;  /* (segments + 1) first place, multiples of SVM_PANEL */
-};
+#include "engine/svm/rowset.h"
 
 struct svm_rowcache;
 
@@ -32,15 +21,13 @@ const struct svm_rowset *svm_rowcache_set(const struct svm_rowcache *cache);
 /* The pair of the lane is through: values between its two segments will not be asked for again. */
 void svm_rowcache_forget(struct svm_rowcache *cache, size_t lane, size_t first, size_t second);
 
-/* Query rows waiting for their values: one per thread that asks. */
-struct svm_filler;
-struct svm_filler *svm_filler_new(const struct svm_rowset *set, size_t rows_max, size_t lane);
-void svm_filler_destroy(struct svm_filler **filler);
+/* A cache of the rows place[0..count-1] (ascending; set: these rows) of a cache with one segment. It takes over the memory, and what the rows that
+ * are there have in common with set; cache is empty from then on, and may be used again when the narrower one is destroyed. For one thread. */
+struct svm_rowcache *svm_rowcache_narrow(struct svm_rowcache *cache, const struct svm_rowset *set, const size_t *place, size_t count);
 
 /* One segment of count rows (places; one may be asked for twice; not padding), so that those that are missing share passes over the data.
  * rows_out[i * out_stride]: float, or double when wide; valid until as many further segments were asked for as there is room. */
 void svm_rowcache_get(struct svm_rowcache *cache, struct svm_filler *filler, struct mmq_pool *pool, const size_t *places, size_t count,
     size_t segment, const void **rows_out, size_t out_stride);
-double svm_rowset_self(const struct svm_rowset *set, size_t place);   /* K(row, row) */
 
 #endif

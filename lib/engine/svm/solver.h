@@ -28,6 +28,7 @@ struct svm_problem {
 	const double *upper;      /* (variables) C_v >= 0 */
 	bool by_sign;
 	double tol;
+	bool may_settle;          /* stop when most rows have settled and the gap is still far from tol: see shrink.c */
 	int64_t iterations_max;   /* < 0: 10,000,000 or 100 per variable, whichever is more */
 	const double *start;      /* (variables) a that keeps the constraints; NULL: zeros */
 	const double *known_alpha, *known_g;  /* (variables), (rows): some a and its g, close to start; NULL: zeros */
@@ -42,11 +43,14 @@ struct svm_solution {
 	double rho, objective, gap;
 	double margin;            /* by_sign: the r of nu-SVC, minus the epsilon of nu-SVR */
 	int64_t iterations;
-	bool converged, cancelled;
+	bool converged, cancelled, has_settled;
+	int cuts;                 /* how often it was shrunk */
 };
 
 /* Many variables at a time: batch.c. */
 void svm_solve(const struct svm_problem *problem, struct svm_solution *solution_out);
+/* The same, shrinking the problem on its way when it is large: shrink.c. Of one piece that is the whole cache. */
+void svm_solve_large(const struct svm_problem *problem, struct svm_solution *solution_out);
 /* The reference of the tests: plain.c. Kernel values of x (the problem's rows, without padding) in double, all at once. Does not report. */
 void svm_solve_plain(const struct svm_problem *problem, const struct svm_kernel *kernel, const struct mmq_batch *x,
     struct svm_solution *solution_out);
