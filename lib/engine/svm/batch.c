@@ -354,20 +354,6 @@ batch_fini(struct batch *batch, struct svm_solution *solution)
 	svm_finish(batch->problem, batch->alpha, batch->g, solution);
 }
 
-static size_t
-count_settled(const struct batch *batch, const struct svm_ends *ends)
-{
-	const struct svm_problem *problem = batch->problem;
-	size_t count = 0;
-	for (size_t r = 0; r < problem->rows; r++) {
-		bool is_settled = true;
-		for (size_t v = r; v < problem->variables; v += problem->rows)
-			is_settled = is_settled && svm_is_settled(problem, batch->alpha, batch->g, ends, v);
-		count += is_settled;
-	}
-	return count;
-}
-
 void
 svm_solve(const struct svm_problem *problem, struct svm_solution *solution)
 {
@@ -391,7 +377,7 @@ svm_solve(const struct svm_problem *problem, struct svm_solution *solution)
 			break;
 		}
 		if (problem->may_settle && round % SETTLED_ROUNDS == 0 && solution->gap > SETTLED_GAP * problem->tol) {
-			size_t active = problem->rows - count_settled(&batch, ends);
+			size_t active = problem->rows - svm_count_settled(problem, batch.alpha, batch.g, ends);
 			solution->has_settled = active <= problem->rows / 2 && active <= rows_met / 2;
 			if (solution->has_settled)
 				break;

@@ -24,6 +24,19 @@ svm_violation(const struct svm_problem *problem, const double *alpha, const doub
 	return worst;
 }
 
+size_t
+svm_count_settled(const struct svm_problem *problem, const double *alpha, const double *g, const struct svm_ends *ends)
+{
+	size_t count = 0;
+	for (size_t r = 0; r < problem->rows; r++) {
+		bool is_settled = true;
+		for (size_t v = r; v < problem->variables; v += problem->rows)
+			is_settled = is_settled && svm_is_settled(problem, alpha, g, ends, v);
+		count += is_settled;
+	}
+	return count;
+}
+
 /* The threshold of a group: mean f of the free variables, or the middle of what the bounded ones allow (Chang and Lin 2011, 4.1.5). */
 static double
 threshold(const struct svm_problem *problem, const double *alpha, const double *g, size_t group)

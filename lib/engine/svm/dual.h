@@ -48,6 +48,9 @@ svm_is_settled(const struct svm_problem *problem, const double *alpha, const dou
 	return (svm_room_up(problem, alpha, v) <= 0 || f > end->highest) && (svm_room_low(problem, alpha, v) <= 0 || f < end->lowest);
 }
 
+/* Rows none of whose variables is otherwise. */
+size_t svm_count_settled(const struct svm_problem *problem, const double *alpha, const double *g, const struct svm_ends *ends);
+
 /* Threshold, margin and objective; the solution takes alpha and g. */
 void svm_finish(const struct svm_problem *problem, double *alpha, double *g, struct svm_solution *solution);
 int64_t svm_iterations_max(const struct svm_problem *problem);
