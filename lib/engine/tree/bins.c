@@ -295,7 +295,7 @@ mmq_tree_bins_new(struct mmq_tree_bins **bins_out, const struct mmq_fit *fit, co
 		if (options->exact)
 			job.wide = bins->wide = mmq_array((size_t)bins->columns_count * bins->rows + 1, sizeof(uint16_t));
 		else
-			job.by_column = bins->by_column = mmq_aligned(bins->columns_count * bins->rows + 8);
+			job.by_column = bins->by_column = mmq_aligned_huge(bins->columns_count * bins->rows + 8);
 		code_all(&job, fit->pool);
 	}
 	if (result == 0 && options->by_row)

@@ -136,7 +136,7 @@ mmq_tree_bins_layout(struct mmq_tree_bins *bins, struct mmq_pool *pool)
 	if ((double)total < LIST_BELOW * (double)bins->columns_count * (double)bins->rows) {
 		list_rows(bins, total);
 	} else {
-		bins->by_row = mmq_aligned(bins->rows * bins->row_bytes + 8);
+		bins->by_row = mmq_aligned_huge(bins->rows * bins->row_bytes + 8);
 		mmq_pool_run(pool, (bins->rows + ROW_BLOCK - 1) / ROW_BLOCK, turn_block, &layout);
 	}
 	free(layout.others);

@@ -11,13 +11,13 @@
 #include "util/mem.h"
 
 enum { BLOCK = 8192, BITS_MAX = 24 };
-enum { GATHER = 512, WORDS = 8, AHEAD = 16, BUILD_BLOCK = 2048, BUILD_ALONE = 2 * BUILD_BLOCK };
+enum { GATHER = 512, WORDS = 8, AHEAD = 32, BUILD_BLOCK = 2048, BUILD_ALONE = 2 * BUILD_BLOCK };
 
 void
 mmq_hist_init(struct mmq_hist *hist, const struct mmq_tree_bins *bins, struct mmq_pool *pool)
 {
 	*hist = (struct mmq_hist){ .bins = bins, .pool = pool, .size = bins->offset[bins->columns_count] };
-	hist->row = mmq_array(bins->rows + 1, sizeof(*hist->row));
+	hist->row = mmq_aligned_huge((bins->rows + 1) * sizeof(*hist->row));
 	hist->privates = mmq_aligned(mmq_pool_threads(pool) * hist->size * sizeof(*hist->privates) + 8);
 }
 
