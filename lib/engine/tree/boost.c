@@ -48,7 +48,7 @@ target_of(const struct boost *boost, const struct mmq_dataset *data)
 static double *
 start_scores(const struct boost *boost, const struct mmq_tree_target *target, const struct mmq_dataset *data)
 {
-	double *score = mmq_array((size_t)target->outputs * target->rows, sizeof(*score));
+	double *score = mmq_aligned_huge((size_t)target->outputs * target->rows * sizeof(*score));
 	if (boost->fit->previous != NULL) {
 		mmq_tree_scores(boost->fit->previous, &data->x, boost->fit->pool, score);
 		return score;
@@ -80,8 +80,8 @@ boost_init(struct boost *boost)
 		boost->valid_bins = mmq_tree_bins_code(boost->bins, &fit->valid->x, fit->pool);
 		rows_most = fit->valid->x.rows > rows ? fit->valid->x.rows : rows;
 	}
-	boost->g = mmq_array((size_t)boost->train.outputs * rows, sizeof(float));
-	boost->h = mmq_array((size_t)boost->train.outputs * rows, sizeof(float));
+	boost->g = mmq_aligned_huge((size_t)boost->train.outputs * rows * sizeof(float));
+	boost->h = mmq_aligned_huge((size_t)boost->train.outputs * rows * sizeof(float));
 	boost->index = mmq_array(rows_most, sizeof(uint32_t));
 	boost->temp = mmq_array(rows_most, sizeof(uint32_t));
 	mmq_tree_sample_init(&boost->sample, boost->options, rows);
