@@ -8,6 +8,7 @@
 #include "mpack/reader.h"
 
 enum { OUTPUTS_MAX = 8 };
+#define ERRORS "contribution_error"
 
 struct output {
 	char name[32];
@@ -21,26 +22,36 @@ rows_init(struct rows_out *out, bool is_csv, const char *want)
 	*out = (struct rows_out){ .is_csv = is_csv, .want = want };
 }
 
-/* Place a cursor on each wanted output. How many there are. */
+/* Place a cursor before the first row's value, if the answer has this output. */
+static void
+output_open(struct output *output, const struct mmq_answer *answer, const char *name, int length)
+{
+	struct mmq_token token;
+	char path[64];
+	size_t size;
+
+	snprintf(output->name, sizeof(output->name), "%.*s", length, name);
+	snprintf(path, sizeof(path), "outputs.%.31s", output->name);
+	const uint8_t *raw = mmq_answer_raw(answer, path, &size);
+	output->is_there = raw != NULL;
+	if (raw == NULL)
+		return;
+	mmq_reader_init(&output->reader, raw, size);
+	output->is_there = mmq_read(&output->reader, &token) && token.type == MMQ_T_ARRAY;
+}
+
+/* Each wanted output; contributions that were sampled bring their errors along. How many there are. */
 static size_t
 outputs_open(const struct rows_out *out, const struct mmq_answer *answer, struct output outputs[OUTPUTS_MAX])
 {
-	size_t count = 0, size;
-	char path[64];
+	size_t count = 0;
 
-	for (const char *at = out->want; *at != '\0' && count < OUTPUTS_MAX; count++) {
-		struct output *output = &outputs[count];
-		struct mmq_token token;
+	for (const char *at = out->want; *at != '\0' && count < OUTPUTS_MAX;) {
 		int length = (int)strcspn(at, ",");
-		snprintf(output->name, sizeof(output->name), "%.*s", length, at);
-		snprintf(path, sizeof(path), "outputs.%.31s", output->name);
-		const uint8_t *raw = mmq_answer_raw(answer, path, &size);
-		output->is_there = raw != NULL;
-		if (raw != NULL) {
-			mmq_reader_init(&output->reader, raw, size);
-			output->is_there = mmq_read(&output->reader, &token) && token.type == MMQ_T_ARRAY;
-		}
+		output_open(&outputs[count++], answer, at, length);
 		at += length + (at[length] == ',');
+		if (strcmp(outputs[count - 1].name, "contribution") == 0 && count < OUTPUTS_MAX)
+			output_open(&outputs[count++], answer, ERRORS, sizeof(ERRORS) - 1);
 	}
 	return count;
 }
@@ -205,6 +216,10 @@ put_json_row(struct mmq_buf *line, const struct mmq_answer *answer, struct outpu
 		else
 			cli_json(line, raw, size, false);
 		gap = ",";
+		if (strcmp(outputs[i].name, "contribution") == 0 && (raw = mmq_answer_raw(answer, "outputs.base", &size)) != NULL) {
+			mmq_buf_printf(line, ",\"base\":");       /* what they add up from to the score */
+			cli_json(line, raw, size, false);
+		}
 	}
 	if (code != NULL) {
 		mmq_buf_printf(line, "%s\"error\":{\"code\":\"%s\",\"message\":", gap, code);

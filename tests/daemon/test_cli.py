@@ -232,3 +232,17 @@ def test_keys_let_in_those_who_are_allowed(tmp_path, sockets):
     finally:
         up.send_signal(signal.SIGTERM)
         assert up.wait(20) == 0
+
+
+@pytest.mark.parametrize("engine", ["linear", "svm"])
+def test_contributions_add_up_from_the_base_and_sampled_ones_bring_their_error(home, engine):
+    done = run(home, "train", DATA / "iris.csv", "--target", "species", "--model", f"explained-{engine}", "--engine", engine, "--follow")
+    assert done.returncode == 0, done.stderr
+    done = run(home, "predict", f"explained-{engine}", "-", "--want", "contribution,score", input="\n".join(IRIS) + "\n")
+    assert done.returncode == 0, done.stderr
+    for row in map(json.loads, done.stdout.splitlines()):
+        for parts, base, score in zip(row["contribution"], row["base"], row["score"]):
+            assert base + sum(parts) == pytest.approx(score, abs=1e-6)
+        assert ("contribution_error" in row) == (engine == "svm")
+        if engine == "svm":
+            assert all(0 < error < 1 for errors in row["contribution_error"] for error in errors)
