@@ -15,6 +15,7 @@
 
 #include "convert/convert.h"
 #include "math/rng.h"
+#include "tests/engine/model_file.h"
 #include "util/mem.h"
 
 static const char *const models[] = { "heart_csvc_rbf", "iris_csvc_rbf_prob", "diabetes_nusvr_rbf", "breast_oneclass_rbf", "breast_l2r_lr", "svm_csvc_linear",
@@ -24,19 +25,11 @@ static const char *const models[] = { "heart_csvc_rbf", "iris_csvc_rbf_prob", "d
 enum { MODELS = sizeof(models) / sizeof(models[0]), WANTS_MAX = 16 };
 
 static char *
-read_whole(const char *name, const char *suffix, size_t *size_out)
+read_beside(const char *name, const char *suffix, size_t *size_out)
 {
-	char path[160];
-	snprintf(path, sizeof(path), "tests/data/models/%s%s", name, suffix);
-	FILE *file = fopen(path, "rb");
-	assert_non_null(file);
-	assert_int_equal(fseek(file, 0, SEEK_END), 0);
-	*size_out = (size_t)ftell(file);
-	rewind(file);
-	char *bytes = mmq_alloc(*size_out + 1);
-	assert_int_equal(fread(bytes, 1, *size_out, file), *size_out);
-	fclose(file);
-	return bytes;
+	char file[128];
+	snprintf(file, sizeof(file), "%s%s", name, suffix);
+	return model_file_read(file, size_out);
 }
 
 /* A CSV beside a model: what goes in, and the library's answers by name. */
@@ -50,7 +43,7 @@ static void
 read_rows(struct rows *rows, const char *name, size_t cols)
 {
 	size_t size, lines = 0, fields = 0;
-	char *text = read_whole(name, ".csv", &size), *line, *cell, *cells, *save = NULL;
+	char *text = read_beside(name, ".csv", &size), *line, *cell, *cells, *save = NULL;
 	for (size_t i = 0; i < size; i++)
 		lines += text[i] == '\n';
 	*rows = (struct rows){ .cols = cols, .x = mmq_array(lines * cols, sizeof(double)), .want = mmq_array(lines * WANTS_MAX, sizeof(double)) };
@@ -168,7 +161,7 @@ read_model(const char *name, struct mmq_converted *model)
 {
 	size_t size;
 	struct mmq_err err;
-	char *bytes = read_whole(name, ".model", &size);
+	char *bytes = read_beside(name, ".model", &size);
 	const struct mmq_converter *converter = mmq_converter_recognise((const uint8_t *)bytes, size, &err);
 	assert_non_null(converter);
 	mmq_converted_init(model);
@@ -199,7 +192,7 @@ compare_recorded(const char *name, const struct mmq_buf *text)
 		size_t size;
 		if (strcmp(recorded[k] + strlen("written_"), name) != 0)
 			continue;
-		char *bytes = read_whole(recorded[k], ".model", &size);
+		char *bytes = read_beside(recorded[k], ".model", &size);
 		assert_int_equal(text->size, size);
 		assert_memory_equal(text->bytes, bytes, size);
 		free(bytes);
@@ -352,7 +345,7 @@ test_damaged_models_do_no_harm(void **unused)
 	static const char numbers[] = "0123456789-+. :e\n";
 	for (size_t m = 0; m < sizeof(names) / sizeof(names[0]); m++) {
 		size_t size;
-		char *bytes = read_whole(names[m], ".model", &size), *copy = mmq_alloc(size + 1);
+		char *bytes = read_beside(names[m], ".model", &size), *copy = mmq_alloc(size + 1);
 		struct mmq_rng rng = mmq_rng_stream(9, m, 0);
 		for (size_t cut = 0; cut < size; cut += 1 + cut / 64)
 			try_bytes((const uint8_t *)bytes, cut);

@@ -15,9 +15,9 @@
 #include "convert/lightgbm.h"
 #include "convert/xgboost.h"
 #include "math/rng.h"
+#include "tests/engine/model_file.h"
 #include "tests/engine/tree_case.h"
 #include "tests/engine/tree_made.h"
-#include "util/file.h"
 #include "util/mem.h"
 
 enum { ROWS = 200 };
@@ -162,18 +162,13 @@ test_models_of_others_survive(void **state)
 		"tree_xgb_poisson.ubj", "tree_xgb_binary_dart.json" };
 	(void)state;
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		char path[128], name[64];
+		char name[64];
 		struct mmq_converted c;
 		struct mmq_err err;
-		uint8_t *bytes;
 		size_t size;
-		snprintf(path, sizeof(path), "tests/data/models/%s", names[i]);
-		FILE *file = fopen(path, "rb");
-		assert_non_null(file);
-		assert_int_equal(mmq_file_read(fileno(file), path, 1 << 24, &bytes, &size, &err), 0);
-		fclose(file);
+		char *bytes = model_file_read(names[i], &size);
 		mmq_converted_init(&c);
-		assert_int_equal((strstr(names[i], ".txt") != NULL ? mmq_lightgbm_convert : mmq_xgboost_convert)(&c, bytes, size, &err), 0);
+		assert_int_equal((strstr(names[i], ".txt") != NULL ? mmq_lightgbm_convert : mmq_xgboost_convert)(&c, (const uint8_t *)bytes, size, &err), 0);
 		snprintf(name, sizeof(name), "%.*s", (int)strcspn(names[i], "."), names[i]);
 		check_written(name, &c, true);
 		mmq_converted_fini(&c);

@@ -14,27 +14,12 @@
 #include "convert/lightgbm.h"
 #include "convert/xgboost.h"
 #include "math/rng.h"
+#include "tests/engine/model_file.h"
 #include "util/mem.h"
 
 extern const struct mmq_engine mmq_engine_tree;
 
 typedef int reader(struct mmq_import *import, const void *bytes, size_t size, struct mmq_err *err);
-
-static char *
-read_whole(const char *name, size_t *size_out)
-{
-	char path[128];
-	snprintf(path, sizeof(path), "tests/data/models/%s", name);
-	FILE *file = fopen(path, "rb");
-	assert_non_null(file);
-	assert_int_equal(fseek(file, 0, SEEK_END), 0);
-	*size_out = (size_t)ftell(file);
-	rewind(file);
-	char *bytes = mmq_alloc(*size_out + 1);
-	assert_int_equal(fread(bytes, 1, *size_out, file), *size_out);
-	fclose(file);
-	return bytes;
-}
 
 /* The next cell of a line of CSV without quotes; NULL after the last. */
 static char *
@@ -76,7 +61,7 @@ static void
 read_rows(struct rows *rows, const struct mmq_import *import, const char *name)
 {
 	size_t size, lines = 0, f;
-	char *text = read_whole(name, &size), *line, *cell, *save = NULL;
+	char *text = model_file_read(name, &size), *line, *cell, *save = NULL;
 	for (size_t i = 0; i < size; i++)
 		lines += text[i] == '\n';
 	*rows = (struct rows){ .x = mmq_array(lines * import->cols + 1, sizeof(double)), .x32 = mmq_array(lines * import->cols + 1, sizeof(float)),
@@ -125,7 +110,7 @@ check_parity(reader *read, const char *model, const char *csv, enum mmq_dtype dt
 	struct rows rows;
 	size_t size;
 	void *state;
-	char *bytes = read_whole(model, &size);
+	char *bytes = model_file_read(model, &size);
 	if (read(&import, bytes, size, &err) == -1)
 		fail_msg("%s", err.message);
 	if (mmq_engine_tree.open(&state, &import.part, &err) == -1)
@@ -197,7 +182,7 @@ static void
 damage(reader *read, const char *name, size_t size_max)
 {
 	size_t size;
-	char *bytes = read_whole(name, &size);
+	char *bytes = model_file_read(name, &size);
 	size = size < size_max ? size : size_max;
 	char *copy = mmq_alloc(size + 1);
 	for (uint64_t turn = 0; turn < 300; turn++) {
