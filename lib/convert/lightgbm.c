@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "convert/lines.h"
 #include "engine/tree/model.h"
 #include "util/mem.h"
 
@@ -19,39 +20,33 @@ static const char *const key_names[KEYS] = { "num_leaves", "num_cat", "split_fea
 	"right_child", "leaf_value", "leaf_count", "internal_count", "cat_boundaries", "cat_threshold", "is_linear" };
 
 struct text {
-	char *at, *end;              /* NUL at end */
-	unsigned line;
+	struct mmq_lines lines;
 	bool averages;               /* a forest: the mean of its trees */
 	uint32_t trees_per_round;
-	struct mmq_err *err;
 };
 
 static int
 fail(const struct text *text, const char *what)
 {
-	return mmq_err_set(text->err, MMQ_DATA_LOSS, "LightGBM model, line %u: %s", text->line, what);
+	return mmq_lines_damaged(&text->lines, what);
 }
 
 static int
 refuse(const struct text *text, const char *what)
 {
-	return mmq_err_set(text->err, MMQ_FAILED_PRECONDITION, "LightGBM model, line %u: %s", text->line, what);
+	return mmq_lines_refuse(&text->lines, what);
 }
 
-/* The next line, its newline cut off; NULL at the end. */
+/* The next line, without what a line of other systems ends with; NULL at the end. */
 static char *
 next_line(struct text *text)
 {
-	if (text->at >= text->end)
+	if (!mmq_lines_next(&text->lines))
 		return NULL;
-	char *line = text->at, *newline = memchr(line, '\n', (size_t)(text->end - line));
-	text->at = newline != NULL ? newline + 1 : text->end;
-	if (newline != NULL)
-		*newline = '\0';
+	char *line = text->lines.rest;
 	size_t length = strlen(line);
 	if (length > 0 && line[length - 1] == '\r')
 		line[length - 1] = '\0';
-	text->line++;
 	return line;
 }
 
@@ -212,7 +207,7 @@ add_tree(struct text *text, const struct block *block, struct mmq_import *import
 			if (nodes[k].first >= 2 * leaves - 1 || nodes[k].second >= 2 * leaves - 1)
 				result = fail(text, "a child is out of range");
 		if (result == 0)
-			result = mmq_import_tree(import, nodes, 2 * (size_t)leaves - 1, scale, text->err);
+			result = mmq_import_tree(import, nodes, 2 * (size_t)leaves - 1, scale, text->lines.err);
 		free(nodes);
 		free(words);
 	}
@@ -350,7 +345,7 @@ count_trees(const char *at)
 static int
 read_trees(struct text *text, struct mmq_import *import)
 {
-	size_t trees = count_trees(text->at) + (strncmp(text->at, "Tree=", 5) == 0);
+	size_t trees = count_trees(text->lines.at) + (strncmp(text->lines.at, "Tree=", 5) == 0);
 	double scale = text->averages && trees > 0 ? (double)import->outputs / (double)trees : 1;
 	struct block block = { 0 };
 	bool in_tree = false, is_over = false;
@@ -380,23 +375,16 @@ read_trees(struct text *text, struct mmq_import *import)
 int
 mmq_lightgbm_read(struct mmq_import *import, const void *bytes, size_t size, struct mmq_err *err)
 {
-	struct text text = { .err = err };
+	struct text text = { .averages = false };
 	mmq_import_init(import);
-	if (size > MMQ_LIGHTGBM_BYTES_MAX)
-		return mmq_err_set(err, MMQ_RESOURCE_EXHAUSTED, "LightGBM model: %zu bytes, at most %d are read", size, MMQ_LIGHTGBM_BYTES_MAX);
-	if (memchr(bytes, 0, size) != NULL)
-		return mmq_err_set(err, MMQ_DATA_LOSS, "LightGBM model: it holds a zero byte, so it is no text");
-	char *copy = mmq_alloc(size + 1);
-	if (size > 0)
-		memcpy(copy, bytes, size);
-	text.at = copy;
-	text.end = copy + size;
+	if (mmq_lines_init(&text.lines, "LightGBM", bytes, size, err) == -1)
+		return -1;
 	int result = read_header(&text, import) == -1 || read_trees(&text, import) == -1 ? -1 : 0;
 	if (result == 0)
 		mmq_import_finish(import);
 	else
 		mmq_import_fini(import);
-	free(copy);
+	mmq_lines_fini(&text.lines);
 	return result;
 }
 

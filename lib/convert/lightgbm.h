@@ -5,8 +5,6 @@
 
 #include "convert/trees.h"
 
-enum { MMQ_LIGHTGBM_BYTES_MAX = 1 << 30 };
-
 /* import: initialised by the call; fini it after 0. FAILED_PRECONDITION: what this reader does not take; DATA_LOSS with the line's number. */
 int mmq_lightgbm_read(struct mmq_import *import, const void *text, size_t size, struct mmq_err *err);
 

@@ -1,4 +1,4 @@
-/* lines.h: text models that are lines of words, as LIBSVM's and LIBLINEAR's: one line after the other, words and numbers within it. Every refusal
+/* lines.h: text models that are lines, as those of LIBSVM, LIBLINEAR and LightGBM: one after the other, words and numbers within it. Every refusal
  * names the library and the line. */
 #ifndef MMQ_CONVERT_LINES_H
 #define MMQ_CONVERT_LINES_H
