@@ -1,10 +1,12 @@
 /* bench_broker.c: requests through the broker, beside the least that libzmq can do (sides.h): an own loop between two ROUTERs (`loop`), and
- * zmq_proxy (`proxy`). On ipc and tcp, with bodies of 64 and 1024 bytes, 1, 64 and 1024 in flight.
+ * zmq_proxy (`proxy`). On ipc and tcp, with bodies of 64 and 1024 bytes, 1, 64 and 1024 in flight. `packed` is the broker with up to 64
+ * requests in one frame of the client's, as a list (one in flight: none to pack).
  *
  * All three have the same client and an echoing worker in a process of its own; that of `broker` is on lib/work. Every request has
  * a number of its own, and the client checks that each comes back once and unchanged. Rates move with the machine's mood:
- * compare the ratios, which come from the medians of rounds that alternate. CPU is that of the middle process and of the worker, all threads.
- *     bench_broker [rounds] [requests] [ipc|tcp|all] [64|1024|0] [in flight|0] [loop|proxy|broker|all] [path of modelmq-broker] */
+ * compare the ratios, which come from the medians of rounds that alternate. CPU is that of client, middle process and worker, all threads:
+ * where their sum comes near the cores' time per request, it is the sum that bounds the rate.
+ *     bench_broker [rounds] [requests] [ipc|tcp|all] [64|1024|0] [in flight|0] [loop|proxy|broker|packed|all] [path of modelmq-broker] */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,9 +17,9 @@
 #include "bench/sides.h"
 #include "work/work.h"
 
-enum { LOOP, PROXY, BROKER, SIDES, ROUNDS_MAX = 31, REQUEST_MAX = 2048, WARM_TRIES = 20000 };
+enum { LOOP, PROXY, BROKER, PACKED, SIDES, CLIENT = 0, MIDDLE, WORKER, PROCESSES, ROUNDS_MAX = 31, REQUEST_MAX = 2048, WARM_TRIES = 20000 };
 
-static const char *const side_names[SIDES] = { "loop", "proxy", "broker" };
+static const char *const side_names[SIDES] = { "loop", "proxy", "broker", "packed" };
 static bool is_wanted[SIDES];    /* one side alone is for profilers */
 static char home[64];
 
@@ -101,7 +103,7 @@ warm_up(struct load *load)
 }
 
 static void
-row_print(const char *transport, size_t size, int in_flight, double rates[SIDES][ROUNDS_MAX], int rounds, const double (*cpu)[2])
+row_print(const char *transport, size_t size, int in_flight, double rates[SIDES][ROUNDS_MAX], int rounds, const double (*cpu)[PROCESSES])
 {
 	double medians[SIDES] = { 0 }, best;
 
@@ -115,9 +117,9 @@ row_print(const char *transport, size_t size, int in_flight, double rates[SIDES]
 	printf("%-4s %5zu %9d %-5s", transport, size, in_flight, in_flight == 1 ? "us" : "1/s");
 	for (int i = 0; i < SIDES; i++)
 		printf(" %9.0f", medians[i]);
-	printf(" %12.2f  ", best > 0 ? medians[BROKER] / best : 0);
+	printf(" %11.2f %11.2f ", best > 0 ? medians[BROKER] / best : 0, medians[LOOP] > 0 ? medians[PACKED] / medians[LOOP] : 0);
 	for (int i = 0; i < SIDES; i++)
-		printf(" %6.2f + %-6.2f", cpu[i][0], cpu[i][1]);
+		printf("  %4.2f+%4.2f+%4.2f", cpu[i][CLIENT], cpu[i][MIDDLE], cpu[i][WORKER]);
 	printf("\n");
 	fflush(stdout);
 }
@@ -127,7 +129,7 @@ row_measure(const struct bench_side *sides, struct load *loads, const char *tran
 {
 	static double rates[SIDES][ROUNDS_MAX];
 	struct load_request request;
-	double cpu[SIDES][2] = { { 0 } };
+	double cpu[SIDES][PROCESSES] = { { 0 } };
 
 	request_make(&request, size);
 	if (in_flight == 1)
@@ -137,6 +139,7 @@ row_measure(const struct bench_side *sides, struct load *loads, const char *tran
 		loads[i].requests_count = 1;
 		loads[i].answer_id_at = request.id_at;
 		loads[i].is_good = is_echo;
+		loads[i].pack_max = i == PACKED && in_flight > 1 ? LOAD_PACK_MAX : 0;
 		if (is_wanted[i])
 			warm_up(&loads[i]);
 	}
@@ -144,11 +147,14 @@ row_measure(const struct bench_side *sides, struct load *loads, const char *tran
 		for (int i = 0; i < SIDES; i++) {
 			if (!is_wanted[i])
 				continue;
-			double middle_us = bench_cpu_us(sides[i].middle), worker_us = bench_cpu_us(sides[i].worker);
+			const pid_t processes[PROCESSES] = { [CLIENT] = getpid(), [MIDDLE] = sides[i].middle, [WORKER] = sides[i].worker };
+			double before_us[PROCESSES];
 
+			for (int p = 0; p < PROCESSES; p++)
+				before_us[p] = bench_cpu_us(processes[p]);
 			rates[i][round] = load_rate(&loads[i], in_flight, count);
-			cpu[i][0] += (bench_cpu_us(sides[i].middle) - middle_us) / rounds / count;
-			cpu[i][1] += (bench_cpu_us(sides[i].worker) - worker_us) / rounds / count;
+			for (int p = 0; p < PROCESSES; p++)
+				cpu[i][p] += (bench_cpu_us(processes[p]) - before_us[p]) / rounds / count;
 		}
 	row_print(transport, size, in_flight, rates, rounds, cpu);
 }
@@ -168,7 +174,9 @@ transport_measure(bool tcp, size_t only_size, int only_in_flight, int rounds, in
 		bench_side_name(&sides[i], tcp, i);
 		if (!is_wanted[i])
 			continue;
-		if (i == BROKER)
+		if (i == PACKED && is_wanted[BROKER])
+			sides[i] = sides[BROKER];
+		else if (i >= BROKER)
 			broker_start(&sides[i], program);
 		else
 			(i == LOOP ? bench_loop_start : bench_proxy_start)(&sides[i]);
@@ -182,12 +190,13 @@ transport_measure(bool tcp, size_t only_size, int only_in_flight, int rounds, in
 				row_measure(sides, loads, tcp ? "tcp" : "ipc", sizes[s], in_flight[f], rounds, count);
 	for (int i = 0; i < SIDES; i++)
 		if (is_wanted[i]) {
-			bench_side_stop(&sides[i]);
+			if (i != PACKED || !is_wanted[BROKER])
+				bench_side_stop(&sides[i]);
 			zmq_close(loads[i].socket);
 		}
 	zmq_ctx_term(context);
 	snprintf(command, sizeof command, "rm -rf '%s'", home);
-	if (is_wanted[BROKER] && system(command) != 0)
+	if ((is_wanted[BROKER] || is_wanted[PACKED]) && system(command) != 0)
 		exit(1);
 }
 
@@ -206,7 +215,7 @@ main(int argc, char **argv)
 	printf("%-4s %5s %9s %-5s", "", "bytes", "in flight", "");
 	for (int i = 0; i < SIDES; i++)
 		printf(" %9s", side_names[i]);
-	printf(" %12s   %s\n", "broker/best", "CPU us per request: middle + worker of each");
+	printf(" %11s %11s  %s\n", "broker/best", "packed/loop", "CPU us per request of each: client+middle+worker");
 	for (int tcp = 0; tcp < 2; tcp++)
 		if (strcmp(transport, tcp ? "ipc" : "tcp") != 0)
 			transport_measure(tcp, size, in_flight, rounds, count, program);

@@ -9,10 +9,14 @@
 #include <time.h>
 #include <zmq.h>
 
+#include "mpack/reader.h"
+#include "mpack/writer.h"
+#include "util/buf.h"
 #include "util/clock.h"
 
-static void
-ask(struct load *load)
+/* The next request, with its number in it. */
+static const struct load_request *
+request_next(struct load *load)
 {
 	const struct load_request *request = &load->requests[load->next % load->requests_count];
 	unsigned left = load->next;
@@ -20,7 +24,57 @@ ask(struct load *load)
 	for (int i = LOAD_ID_CHARS - 1; i >= 0; i--, left /= 10)
 		request->bytes[request->id_at + (size_t)i] = (uint8_t)('0' + left % 10);
 	load->waits[load->next++ % LOAD_PENDING_MAX] = true;
+	return request;
+}
+
+static void
+ask(struct load *load)
+{
+	const struct load_request *request = request_next(load);
+
 	zmq_send(load->socket, request->bytes, request->size, 0);
+}
+
+static void
+ask_packed(struct load *load, struct mmq_buf *frame, int count)
+{
+	mmq_buf_reset(frame);
+	mmq_put_array(frame, (size_t)count);
+	while (count-- > 0) {
+		const struct load_request *request = request_next(load);
+
+		mmq_buf_append(frame, request->bytes, request->size);
+	}
+	zmq_send(load->socket, frame->bytes, frame->size, 0);
+}
+
+/* Is it the answer to something asked? Returns its number modulo LOAD_PENDING_MAX. */
+static int
+answer_check(struct load *load, const uint8_t *answer, size_t size)
+{
+	unsigned number = 0;
+
+	for (size_t i = 0; i < LOAD_ID_CHARS && load->answer_id_at + i < size; i++)
+		number = number * 10 + (unsigned)(answer[load->answer_id_at + i] - '0');
+	if (!load->waits[number % LOAD_PENDING_MAX] || !load->is_good(&load->requests[number % load->requests_count], answer, size)) {
+		fprintf(stderr, "bench: a refusal, or an answer that was not asked for: %.*s\n", size > 400 ? 400 : (int)size, (const char *)answer);
+		exit(1);
+	}
+	load->waits[number % LOAD_PENDING_MAX] = false;
+	return (int)(number % LOAD_PENDING_MAX);
+}
+
+/* False: none is there and flags say not to wait. */
+static bool
+frame_hear(struct load *load, zmq_msg_t *frame, int flags)
+{
+	zmq_msg_init(frame);
+	if (zmq_msg_recv(frame, load->socket, flags) != -1)
+		return true;
+	if (errno == EAGAIN && flags == ZMQ_DONTWAIT)
+		return false;
+	fprintf(stderr, "bench: no answer: %s\n", zmq_strerror(errno));
+	exit(1);
 }
 
 /* One answer; returns its number modulo LOAD_PENDING_MAX, or -1 when none is there and flags say not to wait. */
@@ -28,28 +82,60 @@ static int
 hear(struct load *load, int flags)
 {
 	zmq_msg_t frame;
+	int number;
+
+	if (!frame_hear(load, &frame, flags))
+		return -1;
+	number = answer_check(load, zmq_msg_data(&frame), zmq_msg_size(&frame));
+	zmq_msg_close(&frame);
+	return number;
+}
+
+/* One frame of answers; returns how many. */
+static int
+hear_packed(struct load *load)
+{
+	struct mmq_reader reader;
+	struct mmq_token list;
 	const uint8_t *answer;
 	size_t size;
-	unsigned number = 0;
+	zmq_msg_t frame;
+	uint32_t count = 0;
 
-	zmq_msg_init(&frame);
-	if (zmq_msg_recv(&frame, load->socket, flags) == -1) {
-		if (errno == EAGAIN && flags == ZMQ_DONTWAIT)
-			return -1;
-		fprintf(stderr, "bench: no answer: %s\n", zmq_strerror(errno));
-		exit(1);
-	}
-	answer = zmq_msg_data(&frame);
-	size = zmq_msg_size(&frame);
-	for (size_t i = 0; i < LOAD_ID_CHARS && load->answer_id_at + i < size; i++)
-		number = number * 10 + (unsigned)(answer[load->answer_id_at + i] - '0');
-	if (!load->waits[number % LOAD_PENDING_MAX] || !load->is_good(&load->requests[number % load->requests_count], answer, size)) {
-		fprintf(stderr, "bench: a refusal, or an answer that was not asked for: %.*s\n", size > 400 ? 400 : (int)size, (const char *)answer);
+	frame_hear(load, &frame, 0);
+	mmq_reader_init(&reader, zmq_msg_data(&frame), zmq_msg_size(&frame));
+	if (mmq_read(&reader, &list) && list.type == MMQ_T_ARRAY)
+		while (count < list.size && mmq_read_raw(&reader, &answer, &size)) {
+			answer_check(load, answer, size);
+			count++;
+		}
+	if (count == 0 || count < list.size) {
+		fprintf(stderr, "bench: no list of answers\n");
 		exit(1);
 	}
 	zmq_msg_close(&frame);
-	load->waits[number % LOAD_PENDING_MAX] = false;
-	return (int)(number % LOAD_PENDING_MAX);
+	return (int)count;
+}
+
+/* Lists of requests may have 64 KiB, so that of larger ones fewer go into one. */
+static void
+packed_run(struct load *load, int in_flight, int count)
+{
+	struct mmq_buf frame;
+	int asked = 0, heard = 0, due = in_flight, fit = (int)(LOAD_PACK_BYTES_MAX / load->requests->size);
+	int pack_max = load->pack_max < fit ? load->pack_max : fit;
+
+	mmq_buf_init(&frame, 1 << 20);
+	while (heard < count) {
+		for (int pack; asked < count && due > 0; asked += pack, due -= pack) {
+			pack = due < pack_max ? due : pack_max;
+			pack = pack < count - asked ? pack : count - asked;
+			ask_packed(load, &frame, pack);
+		}
+		due = hear_packed(load);
+		heard += due;
+	}
+	mmq_buf_fini(&frame);
 }
 
 double
@@ -57,6 +143,10 @@ load_rate(struct load *load, int in_flight, int count)
 {
 	int64_t start_us = mmq_clock_mono_us();
 
+	if (load->pack_max > 0) {
+		packed_run(load, in_flight, count);
+		return count * 1e6 / (double)(mmq_clock_mono_us() - start_us);
+	}
 	for (int i = 0; i < in_flight; i++)
 		ask(load);
 	for (int i = 0; i < count; i++) {

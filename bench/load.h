@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { LOAD_IN_FLIGHT_MAX = 1024, LOAD_PENDING_MAX = 65536, LOAD_ID_CHARS = 8 };
+enum { LOAD_IN_FLIGHT_MAX = 1024, LOAD_PENDING_MAX = 65536, LOAD_ID_CHARS = 8, LOAD_PACK_MAX = 64, LOAD_PACK_BYTES_MAX = 65000 };
 
 struct load_request {
 	uint8_t *bytes;
@@ -21,6 +21,7 @@ struct load {
 	size_t answer_id_at;                 /* where the answers' ids are */
 	/* Is this the answer to the request? Answers are for reading until the next one. */
 	bool (*is_good)(const struct load_request *request, const uint8_t *answer, size_t size);
+	int pack_max;                        /* load_rate: so many requests in one frame, as a list; 0: each by itself */
 	unsigned next;                       /* number of the next request */
 	bool waits[LOAD_PENDING_MAX];        /* by number modulo LOAD_PENDING_MAX */
 	int64_t due_us[LOAD_PENDING_MAX];    /* open loop: when it should have left */
