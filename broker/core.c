@@ -445,7 +445,7 @@ mmq_core_event(struct mmq_core *core, const struct mmq_core_event *event)
 	case MMQ_ON_JOURNAL: core_on_journal(core, event->journal); break;
 	case MMQ_ON_SUBSCRIBE: core_foreign_topic(core, event->subscribe.tenant, event->subscribe.topic, event->subscribe.size); break;
 	case MMQ_ON_LIMITS:
-		core->limits = event->limits;
+		core->limits = *event->limits;
 		mmq_core_limits_default(&core->limits);
 		break;
 	case MMQ_ON_DRAIN: core->draining = true; break;

@@ -140,7 +140,7 @@ struct mmq_core_event {
 		struct { const char *tenant, *model; uint32_t version; enum mmq_code code; } loaded;
 		struct { const char *tenant, *topic; size_t size; } subscribe;
 		struct mmq_journal_event *journal;
-		struct mmq_core_limits limits;
+		const struct mmq_core_limits *limits;  /* a pointer, so that events of every message stay small */
 	};
 };
 

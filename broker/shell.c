@@ -322,11 +322,13 @@ signals_read(struct shell *shell)
 
 	while ((signal = mmq_signal_take()) != MMQ_SIGNAL_NONE) {
 		struct mmq_core_event event = { .kind = MMQ_ON_DRAIN };
+		struct mmq_core_limits limits;
 
 		if (signal == MMQ_SIGNAL_RELOAD) {
 			event.kind = MMQ_ON_LIMITS;
-			limits_fill(&shell->options, &event.limits);
-			mmq_core_limits_default(&event.limits);
+			limits_fill(&shell->options, &limits);
+			mmq_core_limits_default(&limits);
+			event.limits = &limits;
 			shell->keys_us = 0;
 		}
 		if (signal == MMQ_SIGNAL_DRAIN && !shell->draining) {
@@ -374,6 +376,7 @@ static void
 work_look(struct shell *shell)
 {
 	shell->look_work = !mmq_shell_work_read(shell);
+	mmq_shell_packs_send(shell);       /* a client can read them while the rest of the turn goes on */
 	shell->workers.was_used = false;   /* what was sent meanwhile came before the last look */
 }
 
@@ -423,6 +426,7 @@ turn(struct shell *shell, struct pollfd *wakes)
 	times_read(shell);
 	mmq_shell_event(shell, &tick);
 	journal_write(shell);
+	mmq_shell_packs_send(shell);
 	if (shell->draining && (mmq_core_is_drained(shell->core) || shell->now_us >= shell->drain_until_us))
 		shell->stopping = true;
 	used_note(shell);
@@ -494,6 +498,7 @@ mmq_shell_stop(void *self)
 		shell->news_first = news->next;
 		free(news);
 	}
+	mmq_shell_packs_fini(shell);
 	mmq_shell_bodies_fini(&shell->bodies);
 	mmq_buf_fini(&shell->out);
 	mmq_arena_fini(&shell->arena);

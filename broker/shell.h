@@ -18,10 +18,14 @@
 #include "broker/zap.h"
 #include "util/buf.h"
 #include "util/mem.h"
+#include "util/wait.h"
 #include "wire/reply.h"
 #include "work/frame.h"
 
-enum { SHELL_BURST = 128, SHELL_EARLY = 8, SHELL_COPY_MAX = 16384, SHELL_SINK_BYTES_MAX = 65536, SHELL_BATCH_MAX = 1024 };
+enum { SHELL_SMALL = 256, SHELL_BURST = 128, SHELL_EARLY = 16, SHELL_COPY_MAX = 16384, SHELL_SINK_BYTES_MAX = 65536, SHELL_BATCH_MAX = 1024 };
+
+/* What comes back with an answer: how its request came. */
+enum { SHELL_ENVELOPE = 1, SHELL_PACKED = 2 };
 
 /* Pushed requests are read until this share of the memory for bodies is used: their senders wait before anyone is refused. */
 #define PUSH_SHARE(bytes_max) ((uint64_t)(bytes_max) / 8 * 7)
@@ -44,17 +48,21 @@ struct shell_news {
 	struct mmq_lease leases[];
 };
 
-/* The frames of one received message, or one made of a piece of a packed one. */
+/* The frames of one received message, or a piece of a packed one: a small piece lies in the struct, which comes from a pool. */
 struct shell_body {
 	struct mmq_body body;                /* first: what the core holds is this */
 	zmq_msg_t parts[2];
 	unsigned parts_count;
 	struct shell_bodies *pool;
 	struct shell_body *next;             /* in the pool */
+	uint8_t small[SHELL_SMALL];
 };
 
 /* Bodies given back, for the next ones: there are two to each request. */
 struct shell_bodies { struct shell_body *free; unsigned count; };
+
+/* Answers of this turn for one connection that asked in lists; shell_pack.c. */
+struct shell_pack { struct shell_pack *next; uint64_t route; size_t place; uint32_t count; struct mmq_buf bytes; };
 
 struct shell {
 	struct shell_options options;
@@ -75,9 +83,12 @@ struct shell {
 	int64_t now_us, wall_ms, started_us, keys_us, memory_us, drain_until_us;
 	struct shell_news *news_first, **news_last;
 	struct shell_bodies bodies;
+	struct shell_pack *packs, *free_packs;
+	unsigned free_packs_count;
 	struct mmq_buf out;                  /* scratch for what is packed */
 	struct mmq_arena arena;              /* scratch for lists of one message */
 	bool look_work, look_request;        /* that socket was sent on, or not read empty: look there before sleeping */
+	struct mmq_wait wait;
 	bool stopping, draining, failed;
 	struct mmq_err why;                  /* failed: what is said at the end */
 	struct { uint64_t bad_frames, denied, bad_work, sink_references, journal_damaged; } counters;
@@ -101,7 +112,7 @@ void mmq_shell_memory(struct shell *shell);
 /* shell_wake.c */
 enum { WAKE_SIGNAL, WAKE_JOURNAL, WAKE_WORK, WAKE_REQUEST, WAKE_PUBLISH, WAKE_SINK, WAKE_ZAP, WAKE_HTTP, WAKES };
 void mmq_shell_wakes_init(const struct shell *shell, struct pollfd wakes[WAKES]);        /* all awake: the first turn looks everywhere */
-int mmq_shell_wait(const struct shell *shell, struct pollfd wakes[WAKES], int timeout_ms); /* as poll(); revents of WAKE_PUBLISH says what the last turn left */
+int mmq_shell_wait(struct shell *shell, struct pollfd wakes[WAKES], int timeout_ms); /* as poll(); revents of WAKE_PUBLISH says what the last turn left */
 
 /* shell_body.c */
 struct shell_body *mmq_shell_body_take(struct shell_bodies *pool, zmq_msg_t *parts, unsigned count);  /* moves one or two frames */
@@ -116,13 +127,22 @@ void mmq_shell_parts_close(zmq_msg_t *parts, unsigned count);
 /* shell_request.c */
 bool mmq_shell_request_read(struct shell *shell);     /* the same */
 bool mmq_shell_publish_read(struct shell *shell);     /* true: nothing is left there */
+/* An accepted header to the core, which takes the body. -1: one of its keys is wrong; the body is still the caller's. route NULL: pushed. */
+int mmq_shell_request_give(struct shell *shell, struct route *route, uint32_t tag, const char *tenant, const struct mmq_head *head,
+    struct shell_body *own, struct mmq_err *err);
+
+/* shell_pack.c: several requests in one frame, and their answers. */
+void mmq_shell_pack_read(struct shell *shell, struct route *route, const char *tenant, zmq_msg_t *frame);  /* route NULL: pushed */
+void mmq_shell_pack_add(struct shell *shell, struct route *route, const void *answer, size_t size);
+void mmq_shell_packs_send(struct shell *shell);       /* what was added leaves */
+void mmq_shell_packs_fini(struct shell *shell);
 
 /* shell_metrics.c */
 void mmq_shell_metrics_give(struct shell *shell);
 
 /* shell_answer.c, shell_publish.c, shell_status.c */
 void mmq_shell_answer(struct shell *shell, const struct mmq_core_answer *answer);
-void mmq_shell_refuse(struct shell *shell, struct route *route, bool envelope, const struct mmq_head *head, const struct mmq_err *err);
+void mmq_shell_refuse(struct shell *shell, struct route *route, uint32_t tag, const struct mmq_head *head, const struct mmq_err *err);
 struct mmq_head mmq_shell_head(const uint8_t *id, size_t size, bool is_binary, const char *trace); /* a head that holds nothing else; trace may be NULL */
 void mmq_shell_log_traced(const struct mmq_core_traced *traced);
 unsigned mmq_shell_put_job(struct mmq_buf *out, const struct mmq_core_job *job);      /* keys and values; returns how many pairs */

@@ -211,12 +211,17 @@ put_form(struct shell *shell, struct mmq_buf *out, const struct mmq_head *head, 
 }
 
 static void
-frame_send(struct shell *shell, struct route *route, bool envelope, zmq_msg_t *frame)
+frame_send(struct shell *shell, struct route *route, uint32_t tag, zmq_msg_t *frame)
 {
 	zmq_msg_t parts[2];
 	unsigned count = 0;
 
-	if (envelope)
+	if (tag & SHELL_PACKED) {
+		mmq_shell_pack_add(shell, route, zmq_msg_data(frame), zmq_msg_size(frame));
+		zmq_msg_close(frame);
+		return;
+	}
+	if (tag & SHELL_ENVELOPE)
 		zmq_msg_init(&parts[count++]);
 	zmq_msg_init(&parts[count]);
 	zmq_msg_move(&parts[count++], frame);
@@ -225,32 +230,37 @@ frame_send(struct shell *shell, struct route *route, bool envelope, zmq_msg_t *f
 }
 
 void
-mmq_shell_refuse(struct shell *shell, struct route *route, bool envelope, const struct mmq_head *head, const struct mmq_err *err)
+mmq_shell_refuse(struct shell *shell, struct route *route, uint32_t tag, const struct mmq_head *head, const struct mmq_err *err)
 {
 	zmq_msg_t frame;
 
 	mmq_buf_reset(&shell->out);
 	mmq_reply_error(&shell->out, head, err);
 	mmq_shell_part(&frame, &shell->out);
-	frame_send(shell, route, envelope, &frame);
+	frame_send(shell, route, tag, &frame);
 }
 
 void
 mmq_shell_answer(struct shell *shell, const struct mmq_core_answer *answer)
 {
 	struct route *route = mmq_routes_find(&shell->clients, answer->route);
-	struct mmq_head head = mmq_shell_head(answer->id, answer->id_size, answer->id_is_binary, answer->trace);
-	struct mmq_err err;
 	zmq_msg_t frame;
 
 	if (route == NULL)
 		return;
+	if (answer->form == MMQ_ANSWER_BODY && (answer->tag & SHELL_PACKED)) {
+		mmq_shell_pack_add(shell, route, answer->body->bytes, answer->body->size);
+		goto answered;
+	}
 	if (answer->form == MMQ_ANSWER_BODY) {
 		if (answer->body_is_last)
 			mmq_shell_body_move(answer->body, &frame);
 		else
 			mmq_shell_body_send(answer->body, &frame, false);
 	} else {
+		struct mmq_head head = mmq_shell_head(answer->id, answer->id_size, answer->id_is_binary, answer->trace);
+		struct mmq_err err;
+
 		mmq_buf_reset(&shell->out);
 		put_form(shell, &shell->out, &head, answer, route->tenant);
 		if (shell->out.failed) {
@@ -261,6 +271,7 @@ mmq_shell_answer(struct shell *shell, const struct mmq_core_answer *answer)
 		mmq_shell_part(&frame, &shell->out);
 	}
 	frame_send(shell, route, answer->tag, &frame);
+answered:
 	if (route->holds > 0)
 		route->holds--;
 	mmq_routes_release(&shell->clients, route);

@@ -76,12 +76,16 @@ struct shell_body *
 mmq_shell_body_copy(struct shell_bodies *pool, const void *bytes, size_t size)
 {
 	struct shell_body *own = body_get(pool);
+	uint8_t *place = own->small;
 
-	own->parts_count = 1;
-	zmq_msg_init_size(&own->parts[0], size);
+	own->parts_count = size > SHELL_SMALL;
+	if (own->parts_count > 0) {
+		zmq_msg_init_size(&own->parts[0], size);
+		place = zmq_msg_data(&own->parts[0]);
+	}
 	if (size > 0)
-		memcpy(zmq_msg_data(&own->parts[0]), bytes, size);
-	own->body = (struct mmq_body){ .bytes = zmq_msg_data(&own->parts[0]), .size = size, .release = body_release };
+		memcpy(place, bytes, size);
+	own->body = (struct mmq_body){ .bytes = place, .size = size, .release = body_release };
 	return own;
 }
 
@@ -107,7 +111,7 @@ mmq_shell_body_move(const struct mmq_body *body, zmq_msg_t *part_out)
 {
 	struct shell_body *own = (struct shell_body *)body;
 
-	if (body->release != body_release) {
+	if (body->release != body_release || own->parts_count == 0) {
 		mmq_shell_body_send(body, part_out, false);
 		return;
 	}

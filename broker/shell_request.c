@@ -115,9 +115,8 @@ job_make(const struct shell *shell, uint8_t job_out[16])
 	randombytes_buf(job_out + 6, 10);
 }
 
-/* Hand an accepted header to the core, which takes the body. -1: one of its keys is wrong; the body is still the caller's. route NULL: pushed. */
-static int
-request_give(struct shell *shell, struct route *route, bool envelope, const char *tenant, const struct mmq_head *head,
+int
+mmq_shell_request_give(struct shell *shell, struct route *route, uint32_t tag, const char *tenant, const struct mmq_head *head,
     struct shell_body *own, struct mmq_err *err)
 {
 	struct mmq_core_event event = { .kind = MMQ_ON_REQUEST };
@@ -127,7 +126,7 @@ request_give(struct shell *shell, struct route *route, bool envelope, const char
 	if (query_read(head, &own->body, &query, err) == -1)
 		return -1;
 	request->route = route == NULL ? 0 : route->number;
-	request->tag = envelope;
+	request->tag = tag;
 	request->tenant = tenant;
 	request->head = head;
 	request->query = &query;
@@ -179,19 +178,40 @@ head_read(struct shell *shell, struct mmq_head *head, zmq_msg_t *parts, unsigned
 	return own;
 }
 
+/* The frames behind the envelope, `kept` of them here: a request, or several. They are closed or moved. route NULL: pushed. */
+static void
+frames_read(struct shell *shell, struct route *route, uint32_t tag, const char *tenant, zmq_msg_t *parts, unsigned count, unsigned kept)
+{
+	struct mmq_head head;
+	struct mmq_err err;
+	struct shell_body *own;
+
+	if (count == 1 && tag == 0 && mmq_peek_is_packed(zmq_msg_data(&parts[0]), zmq_msg_size(&parts[0]))) {
+		mmq_shell_pack_read(shell, route, tenant, &parts[0]);
+		mmq_shell_parts_close(parts, kept);
+		return;
+	}
+	own = head_read(shell, &head, parts, count, &err);
+	if (own != NULL && mmq_shell_request_give(shell, route, tag, tenant, &head, own, &err) == 0)
+		return;
+	shell->counters.bad_frames++;
+	if (route != NULL)
+		mmq_shell_refuse(shell, route, tag, &head, &err);
+	if (own != NULL)
+		own->body.release(&own->body);
+	else
+		mmq_shell_parts_close(parts, kept);
+}
+
 static void
 request_read(struct shell *shell, zmq_msg_t *parts, unsigned count)
 {
 	unsigned kept = count < PARTS_MAX ? count : PARTS_MAX;
 	bool envelope = count > 2 && zmq_msg_size(&parts[1]) == 0;
 	unsigned first = envelope ? 2 : 1;
-	struct mmq_err err;
-	struct mmq_head head = { .op = MMQ_OP_NONE };
-	struct shell_body *own = NULL;
+	uint32_t tag = envelope ? SHELL_ENVELOPE : 0;
 	struct route *route;
 	const char *tenant;
-	uint64_t number;
-	bool taken;
 
 	if (count < 2) {
 		mmq_shell_parts_close(parts, kept);
@@ -199,22 +219,21 @@ request_read(struct shell *shell, zmq_msg_t *parts, unsigned count)
 	}
 	tenant = tenant_of(shell, &parts[1], SHELL_REQUEST);
 	route = mmq_routes_get(&shell->clients, zmq_msg_data(&parts[0]), zmq_msg_size(&parts[0]), tenant == NULL ? "" : tenant);
-	number = route->number;
-	if (tenant == NULL)
+	route->holds++;  /* it stays while its frames are read, whatever is answered meanwhile */
+	if (tenant == NULL) {
+		const struct mmq_head none = { .op = MMQ_OP_NONE };
+		struct mmq_err err;
+
 		mmq_err_set(&err, MMQ_UNAUTHENTICATED, "this key is not allowed any more");
-	else
-		own = head_read(shell, &head, parts + first, count - first, &err);
-	taken = own != NULL;
-	if (own == NULL || request_give(shell, route, envelope, tenant, &head, own, &err) == -1) {
 		shell->counters.bad_frames++;
-		mmq_shell_refuse(shell, route, envelope, &head, &err);
-		if (own != NULL)
-			own->body.release(&own->body);
+		mmq_shell_refuse(shell, route, tag, &none, &err);
+		mmq_shell_parts_close(parts, kept);
+	} else {
+		frames_read(shell, route, tag, tenant, parts + first, count - first, kept - first);
+		mmq_shell_parts_close(parts, first);
 	}
-	mmq_shell_parts_close(parts, taken ? first : kept);
-	route = mmq_routes_find(&shell->clients, number);
-	if (route != NULL)
-		mmq_routes_release(&shell->clients, route);
+	route->holds--;
+	mmq_routes_release(&shell->clients, route);
 }
 
 bool
@@ -247,16 +266,13 @@ mmq_shell_publish_read(struct shell *shell)
 		if (mmq_shell_receive(shell->publish, parts, PARTS_MAX, &count) == -1)
 			return true;
 		const char *tenant = tenant_of(shell, &parts[0], SHELL_PUBLISH);
-		struct mmq_head head;
-		struct mmq_err err;
-		struct shell_body *own = tenant == NULL ? NULL : head_read(shell, &head, parts, count, &err);
+		unsigned kept = count < PARTS_MAX ? count : PARTS_MAX;
 
-		if (own == NULL) {
-			mmq_shell_parts_close(parts, count < PARTS_MAX ? count : PARTS_MAX);
+		if (tenant == NULL) {
+			mmq_shell_parts_close(parts, kept);
 			shell->counters.bad_frames++;
-		} else if (request_give(shell, NULL, false, tenant, &head, own, &err) == -1) {
-			shell->counters.bad_frames++;
-			own->body.release(&own->body);
+		} else {
+			frames_read(shell, NULL, 0, tenant, parts, count, kept);
 		}
 	}
 	return false;

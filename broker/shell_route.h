@@ -20,6 +20,8 @@ struct route_mail {
 	zmq_msg_t parts[ROUTE_PARTS_MAX];
 };
 
+struct shell_pack;
+
 struct route {
 	uint64_t number;             /* index in the table, and above it how often that place was used */
 	struct route *next;          /* of its hash chain, or of the free list */
@@ -31,6 +33,7 @@ struct route {
 	struct route_mail *mail_first, **mail_last;
 	size_t mail_bytes;
 	struct route *mail_next, **mail_at;  /* list of routes with mail */
+	struct shell_pack *pack;     /* answers that will leave in one frame (shell_pack.c); NULL: none */
 };
 
 struct routes {

@@ -90,6 +90,9 @@ struct mmq_answer *mmq_client_train(struct mmq_client *client, struct mmq_messag
  * cannot go out (mmq_client_receive then tells). receive: NULL after timeout_ms or when nothing is unanswered. */
 int mmq_client_send(struct mmq_client *client, struct mmq_message **message);
 struct mmq_answer *mmq_client_receive(struct mmq_client *client, int timeout_ms);
+/* The same for many at once: small ones leave in one frame, which costs client and service a fraction of so many frames. Takes all, also those
+ * behind one that cannot go out; -1 when there is such a one. */
+int mmq_client_send_many(struct mmq_client *client, struct mmq_message **messages, size_t count);
 size_t mmq_client_unanswered(const struct mmq_client *client);
 
 /* The publish socket: fire, and read the answer from the sink (set "sink" true). Waits up to timeout_ms for a connection and

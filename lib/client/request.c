@@ -3,7 +3,7 @@
  * Every request stays in `pending` until its answer is here. A socket monitor tells when a connection is made; all that is
  * unanswered then goes out (again). The DEALER sets no routing id, so a new connection is a new peer to the service, and
  * sending again by id is what makes a restart of the service invisible. An answer without a pending request is a
- * duplicate and is dropped. */
+ * duplicate and is dropped. Small requests that wait together leave in one frame, as a list; so come their answers. */
 #include "client/client.h"
 
 #include <errno.h>
@@ -13,6 +13,8 @@
 
 #include <zmq.h>
 
+#include "mpack/reader.h"
+#include "mpack/writer.h"
 #include "util/clock.h"
 #include "util/mem.h"
 
@@ -20,6 +22,7 @@ enum {
 	LOST_MS_MAX = 30000,       /* how long a service that was there may be gone */
 	RETRY_MS = 50, RETRY_DOUBLINGS_MAX = 5,
 	JOB_WAIT_MS = 20000, JOB_WAIT_GRACE_MS = 5000,
+	PACK_BYTES_MAX = 65536, PACK_HEAD_BYTES = 5, PACK_COUNT_MAX = 256,   /* of a list of requests in one frame */
 };
 
 static void
@@ -113,23 +116,63 @@ fail:
 	return -1;
 }
 
+/* false: the socket is full, poll says when there is room. */
+static bool
+send_one(struct mmq_client *client, struct mmq_pending *pending)
+{
+	bool has_payload = pending->payload.size > 0;
+
+	if (zmq_send(client->request, pending->frame.bytes, pending->frame.size, ZMQ_DONTWAIT | (has_payload ? ZMQ_SNDMORE : 0)) == -1)
+		return false;
+	/* A message goes out whole: once its first frame was taken, the others are too. */
+	if (has_payload)
+		zmq_send(client->request, pending->payload.bytes, pending->payload.size, 0);
+	return pending->is_sent = true;
+}
+
+static bool
+send_list(struct mmq_client *client, struct mmq_pending *const *list, size_t count)
+{
+	struct mmq_buf frame;
+	bool is_sent;
+
+	if (count < 2)
+		return count == 0 || send_one(client, list[0]);
+	mmq_buf_init(&frame, PACK_BYTES_MAX);
+	mmq_put_array(&frame, count);
+	for (size_t i = 0; i < count; i++)
+		mmq_buf_append(&frame, list[i]->frame.bytes, list[i]->frame.size);
+	is_sent = zmq_send(client->request, frame.bytes, frame.size, ZMQ_DONTWAIT) != -1;
+	mmq_buf_fini(&frame);
+	for (size_t i = 0; i < count && is_sent; i++)
+		list[i]->is_sent = true;
+	return is_sent;
+}
+
 static void
 send_unsent(struct mmq_client *client)
 {
+	struct mmq_pending *list[PACK_COUNT_MAX];
+	size_t count = 0, bytes = PACK_HEAD_BYTES;
 	int64_t now_us = mmq_clock_mono_us();
 
 	for (size_t i = 0; i < client->pending_count; i++) {
 		struct mmq_pending *pending = client->pending[i];
+		bool is_small = pending->payload.size == 0 && pending->frame.size <= PACK_BYTES_MAX - PACK_HEAD_BYTES;
 		if (pending->is_sent || pending->again_us > now_us)
 			continue;
-		bool has_payload = pending->payload.size > 0;
-		if (zmq_send(client->request, pending->frame.bytes, pending->frame.size, ZMQ_DONTWAIT | (has_payload ? ZMQ_SNDMORE : 0)) == -1)
-			return;   /* full: poll says when there is room */
-		/* A message goes out whole: once its first frame was taken, the others are too. */
-		if (has_payload)
-			zmq_send(client->request, pending->payload.bytes, pending->payload.size, 0);
-		pending->is_sent = true;
+		if (!is_small || count == PACK_COUNT_MAX || bytes + pending->frame.size > PACK_BYTES_MAX) {
+			if (!send_list(client, list, count) || (!is_small && !send_one(client, pending)))
+				return;
+			count = 0;
+			bytes = PACK_HEAD_BYTES;
+		}
+		if (is_small) {
+			list[count++] = pending;
+			bytes += pending->frame.size;
+		}
 	}
+	send_list(client, list, count);
 }
 
 /* When the next request that was not sent is due: 0 for at once, INT64_MAX for never. */
@@ -189,26 +232,45 @@ retry_later(const struct mmq_client *client, struct mmq_pending *pending, const 
 }
 
 static void
+answer_take(struct mmq_client *client, const void *bytes, size_t size)
+{
+	struct mmq_answer *answer = mmq_answer_from_bytes(bytes, size, NULL, 0);
+	size_t index = pending_find(client, mmq_answer_id(answer));
+
+	/* An answer without an id is to a message that could not be read; with one unanswered we know which. */
+	if (index == client->pending_count && *mmq_answer_id(answer) == '\0' && client->pending_count == 1)
+		index = 0;
+	if (index == client->pending_count || retry_later(client, client->pending[index], answer)) {
+		mmq_answer_destroy(&answer);
+		return;
+	}
+	mmq_answer_set_id(answer, client->pending[index]->id);
+	pending_remove(client, index);
+	ready_add(client, answer);
+}
+
+static void
 read_answers(struct mmq_client *client)
 {
 	zmq_msg_t frame;
 
 	zmq_msg_init(&frame);
 	while (zmq_msg_recv(&frame, client->request, ZMQ_DONTWAIT) != -1) {
+		struct mmq_reader reader;
+		struct mmq_token list;
+		const uint8_t *bytes;
+		size_t size;
+
 		if (zmq_msg_more(&frame) || zmq_msg_size(&frame) == 0)
 			continue;
-		struct mmq_answer *answer = mmq_answer_from_bytes(zmq_msg_data(&frame), zmq_msg_size(&frame), NULL, 0);
-		size_t index = pending_find(client, mmq_answer_id(answer));
-		/* An answer without an id is to a message that could not be read; with one unanswered we know which. */
-		if (index == client->pending_count && *mmq_answer_id(answer) == '\0' && client->pending_count == 1)
-			index = 0;
-		if (index == client->pending_count || retry_later(client, client->pending[index], answer)) {
-			mmq_answer_destroy(&answer);
+		mmq_reader_init(&reader, zmq_msg_data(&frame), zmq_msg_size(&frame));
+		if (mmq_read_peek(&reader) != MMQ_T_ARRAY) {
+			answer_take(client, zmq_msg_data(&frame), zmq_msg_size(&frame));
 			continue;
 		}
-		mmq_answer_set_id(answer, client->pending[index]->id);
-		pending_remove(client, index);
-		ready_add(client, answer);
+		mmq_read(&reader, &list);
+		for (uint32_t i = 0; i < list.size && mmq_read_raw(&reader, &bytes, &size); i++)
+			answer_take(client, bytes, size);
 	}
 	zmq_msg_close(&frame);
 }
@@ -253,8 +315,8 @@ give_up_if_gone(struct mmq_client *client)
 	pending_remove(client, 0);
 }
 
-int
-mmq_client_send(struct mmq_client *client, struct mmq_message **message)
+static int
+pending_add(struct mmq_client *client, struct mmq_message **message)
 {
 	struct mmq_pending *pending = mmq_alloc(sizeof(*pending));
 	struct mmq_err err;
@@ -275,8 +337,26 @@ mmq_client_send(struct mmq_client *client, struct mmq_message **message)
 	}
 	pending->first_us = mmq_clock_mono_us();
 	client->pending[client->pending_count++] = pending;
-	send_unsent(client);
 	return 0;
+}
+
+int
+mmq_client_send(struct mmq_client *client, struct mmq_message **message)
+{
+	return mmq_client_send_many(client, message, 1);
+}
+
+int
+mmq_client_send_many(struct mmq_client *client, struct mmq_message **messages, size_t count)
+{
+	int outcome = 0;
+
+	for (size_t i = 0; i < count; i++)
+		if (pending_add(client, &messages[i]) == -1)
+			outcome = -1;
+	if (client->request != NULL)
+		send_unsent(client);
+	return outcome;
 }
 
 size_t

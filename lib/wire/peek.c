@@ -341,36 +341,31 @@ check_together(const struct mmq_head *head, bool has_v, unsigned frames, struct 
 	return 0;
 }
 
-int
-mmq_peek(struct mmq_head *head, const void *frame, size_t size, unsigned frames, struct mmq_err *err)
+/* One request's map from the reader, which stands behind it unless *broken_out: then what follows cannot be found. is_last: nothing may follow. */
+static int
+request_read(struct mmq_head *head, struct mmq_reader *reader, unsigned frames, bool is_last, bool *broken_out, struct mmq_err *err)
 {
-	struct mmq_reader reader;
 	struct pass pass;  /* 1 KiB of keys: not cleared, only what is counted is read */
-	struct mmq_err first, unused;
+	struct mmq_err first;
 	uint32_t pairs;
 
 	pass.keys_count = 0;
 	pass.has_v = pass.big_value_seen = pass.broken = false;
 	first.code = MMQ_OK;
 	*head = (struct mmq_head){ .wait = true, .priority = MMQ_PRIORITY_DEFAULT };
-	if (err == NULL)
-		err = &unused;
-	if (frames < 1 || frames > 2)
-		return mmq_err_set(err, MMQ_INVALID_ARGUMENT, "a request is one frame, or two with a payload; got %u", frames);
-	mmq_reader_init(&reader, frame, size);
-	if (size == 0)
-		return mmq_err_set(err, MMQ_INVALID_ARGUMENT, "the request is empty; want one msgpack map");
-	if (mmq_want_map(&reader, "request", &pairs, err) == -1)
+	*broken_out = true;
+	if (mmq_want_map(reader, "request", &pairs, err) == -1)
 		return -1;
 	if (pairs > MMQ_TOP_KEYS_MAX)
 		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "request", "a map of at most 64 keys", "%u keys", pairs);
 	for (uint32_t i = 0; i < pairs && !pass.broken; i++)
-		if (read_pair(head, &reader, &pass, err) == -1 && first.code == MMQ_OK)
+		if (read_pair(head, reader, &pass, err) == -1 && first.code == MMQ_OK)
 			first = *err;
-	if (first.code == MMQ_OK && reader.at != reader.end) {
+	if (first.code == MMQ_OK && is_last && reader->at != reader->end) {
 		pass.broken = true;
-		mmq_err_set(&first, MMQ_INVALID_ARGUMENT, "not a readable msgpack message: %zu bytes after its end", (size_t)(reader.end - reader.at));
+		mmq_err_set(&first, MMQ_INVALID_ARGUMENT, "not a readable msgpack message: %zu bytes after its end", (size_t)(reader->end - reader->at));
 	}
+	*broken_out = pass.broken;
 	if (pass.broken)
 		head->id = (struct mmq_text){ NULL, 0 };  /* an unreadable message is answered with id nil */
 	if (head->request.at == NULL) {
@@ -382,6 +377,52 @@ mmq_peek(struct mmq_head *head, const void *frame, size_t size, unsigned frames,
 		return 0;
 	*err = first;
 	return -1;
+}
+
+int
+mmq_peek(struct mmq_head *head, const void *frame, size_t size, unsigned frames, struct mmq_err *err)
+{
+	struct mmq_reader reader;
+	struct mmq_err unused;
+	bool is_broken;
+
+	*head = (struct mmq_head){ .op = MMQ_OP_NONE };
+	if (err == NULL)
+		err = &unused;
+	if (frames < 1 || frames > 2)
+		return mmq_err_set(err, MMQ_INVALID_ARGUMENT, "a request is one frame, or two with a payload; got %u", frames);
+	if (size == 0)
+		return mmq_err_set(err, MMQ_INVALID_ARGUMENT, "the request is empty; want one msgpack map");
+	mmq_reader_init(&reader, frame, size);
+	return request_read(head, &reader, frames, true, &is_broken, err);
+}
+
+bool
+mmq_peek_is_packed(const void *frame, size_t size)
+{
+	uint8_t first = size == 0 ? 0 : *(const uint8_t *)frame;  /* also of a list that is cut off: it is answered by a list */
+
+	return (first & 0xf0) == 0x90 || first == 0xdc || first == 0xdd;
+}
+
+int
+mmq_peek_packed(struct mmq_reader *reader_out, const void *frame, size_t size, uint32_t *count_out, struct mmq_err *err)
+{
+	struct mmq_token list;
+
+	mmq_reader_init(reader_out, frame, size);
+	if (size > MMQ_PACKED_BYTES_MAX)
+		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "requests", "at most 65536 bytes for several requests in one frame", "%zu bytes", size);
+	if (!mmq_read(reader_out, &list) || list.type != MMQ_T_ARRAY || list.size == 0)
+		return mmq_err_value(err, MMQ_INVALID_ARGUMENT, "requests", "one map, or a list of maps", "%s", reader_out->why == NULL ? "none" : reader_out->why);
+	*count_out = list.size;
+	return 0;
+}
+
+int
+mmq_peek_next(struct mmq_head *head, struct mmq_reader *reader, bool is_last, bool *broken_out, struct mmq_err *err)
+{
+	return request_read(head, reader, 1, is_last, broken_out, err);
 }
 
 bool

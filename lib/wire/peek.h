@@ -96,6 +96,14 @@ struct mmq_head {
  * is not positive); head->id is then still set when a valid id could be read, so that the refusal can be correlated. */
 int mmq_peek(struct mmq_head *head, const void *frame, size_t size, unsigned frames, struct mmq_err *err);
 
+/* Several requests in one frame: a list of maps, each a request without a payload. packed: *reader_out then stands before the first of *count_out.
+ * next: as mmq_peek for the map at the reader, which then stands behind it; is_last: it is the last of the list, nothing may follow. *broken_out:
+ * the bytes make no sense from here on, there is no next one. */
+enum { MMQ_PACKED_BYTES_MAX = 65536 };
+bool mmq_peek_is_packed(const void *frame, size_t size);
+int mmq_peek_packed(struct mmq_reader *reader_out, const void *frame, size_t size, uint32_t *count_out, struct mmq_err *err);
+int mmq_peek_next(struct mmq_head *head, struct mmq_reader *reader, bool is_last, bool *broken_out, struct mmq_err *err);
+
 /* The value of a top-level key of a frame that mmq_peek accepted: reader_out stands before it. false: not there or nil. */
 bool mmq_peek_find(const void *frame, size_t size, const char *key, struct mmq_reader *reader_out);
 

@@ -151,6 +151,8 @@ def test_garbage_is_answered_with_a_named_error(context, broker, frame):
     client = Client(context, broker)
     client.raw(frame)
     answer = client.receive()
+    if isinstance(answer, list):  # what looks like a list of requests is answered by a list
+        answer, = answer
     assert answer["ok"] is False and answer["error"]["code"] == "INVALID_ARGUMENT" and answer["error"]["message"]
     assert client.ask("ping")["ok"]
 
@@ -175,6 +177,84 @@ def test_too_many_frames(context, broker):
         client.raw(*frames)
         assert client.receive()["error"]["code"] == "INVALID_ARGUMENT"
     assert client.ask("ping")["ok"]
+
+
+def receive_lists(client, count):
+    """The answers of `count` requests that were sent in lists, by id."""
+    answers = []
+    while len(answers) < count:
+        frame = client.receive()
+        assert isinstance(frame, list) and 0 < len(frame) <= 128
+        answers += frame
+    assert len(answers) == count
+    return {answer["id"]: answer for answer in answers}
+
+
+def test_requests_in_one_frame_are_answered_each(context, broker):
+    worker, client, other = Worker(context, broker, models=MODEL, window=1000), Client(context, broker), Client(context, broker)
+    requests = [{"v": 1, "op": "predict", "id": f"r{i}", "model": "iris", "rows": [[i, i]]} for i in range(300)]
+    client.raw(msgpack.packb(requests + [{"v": 1, "op": "ping", "id": "ping"}]))
+    identity = predict(other)
+    for _ in range(301):
+        worker.echo(worker.work())
+    answers = receive_lists(client, 301)
+    assert answers.pop("ping")["version"] and {i: answer["outputs"]["prediction"] for i, answer in answers.items()} == \
+        {request["id"]: request["rows"] for request in requests}
+    assert other.receive()["id"] == identity, "a client that asks for one thing gets one map"
+    assert client.is_silent() and other.is_silent()
+
+
+def test_a_wrong_request_in_a_list_harms_its_neighbours_not(context, broker):
+    worker, client = Worker(context, broker, models=MODEL), Client(context, broker)
+    good = {"v": 1, "op": "predict", "model": "iris", "rows": [[1]]}
+    client.raw(msgpack.packb([{**good, "id": "a"}, {**good, "id": "b", "model": "none"}, {**good, "id": "c", "priority": "x"},
+                              {**good, "id": "d", "payload": "csv"}, {"v": 1, "op": "job.list", "id": "e", "limit": -1}, {**good, "id": "f"}]))
+    worker.echo(worker.work())
+    worker.echo(worker.work())
+    answers = receive_lists(client, 6)
+    assert [answers[i]["ok"] for i in "abcdef"] == [True, False, False, False, False, True]
+    assert [answers[i]["error"]["code"] for i in "bcde"] == ["NOT_FOUND"] + ["INVALID_ARGUMENT"] * 3
+    assert answers["c"]["error"]["field"] == "priority" and answers["e"]["error"]["field"] == "limit"
+
+
+@pytest.mark.parametrize("frame, served", [
+    (msgpack.packb([]), 0), (msgpack.packb([1]), 0), (b"\xdd\xff\xff\xff\xff", 0), (msgpack.packb(["x" * 70000]), 0),
+    (b"\x92" + msgpack.packb({"v": 1, "op": "ping", "id": "first"}) + b"\xc1", 1),
+    (msgpack.packb([{"v": 1, "op": "ping", "id": "first"}, [], {"v": 1, "op": "ping"}]), 1),
+    (b"\x91" + msgpack.packb({"v": 1, "op": "ping", "id": "first"}) + b"\x00", 0)], ids=["empty", "number", "cut", "large", "junk", "nested", "more"])
+def test_an_unreadable_list_says_so_once(context, broker, frame, served):
+    client = Client(context, broker)
+    client.raw(frame)
+    answers = receive_lists(client, served + 1)
+    assert answers[None]["error"]["code"] == "INVALID_ARGUMENT" and all(answers[i]["ok"] for i in answers if i is not None)
+    assert client.ask("ping")["ok"]
+
+
+def test_a_list_needs_a_socket_that_hears_many_answers(context, broker):
+    client = Client(context, broker, zmq.REQ)
+    client.raw(msgpack.packb([{"v": 1, "op": "ping", "id": "a"}, {"v": 1, "op": "ping", "id": "b"}]))
+    assert client.receive()["error"]["code"] == "INVALID_ARGUMENT"
+    assert client.ask("ping")["ok"]
+
+
+def test_deadline_and_cancel_in_a_list(context, broker):
+    worker, client = Worker(context, broker, models=MODEL), Client(context, broker)
+    good = {"v": 1, "op": "predict", "model": "iris", "rows": [[1]]}
+    client.raw(msgpack.packb([{**good, "id": "late", "deadline_ms": 50}, {**good, "id": "gone"}, {"v": 1, "op": "cancel", "id": "c", "request": "gone"}]))
+    answers = receive_lists(client, 3)
+    assert answers["late"]["error"]["code"] == "DEADLINE_EXCEEDED" and answers["gone"]["error"]["code"] == "CANCELLED" and answers["c"]["ok"]
+    assert worker.welcome
+
+
+def test_a_client_that_leaves_before_its_lists_costs_nothing(context, broker):
+    worker, client, other = Worker(context, broker, models=MODEL, window=1000), Client(context, broker), Client(context, broker)
+    client.raw(msgpack.packb([{"v": 1, "op": "predict", "id": f"r{i}", "model": "iris", "rows": [[i]]} for i in range(50)]))
+    item = worker.work()
+    client.socket.close()
+    worker.echo(item)
+    for _ in range(49):
+        worker.echo(worker.work())
+    assert other.ask("ping")["ok"] and until(lambda: other.ask("status")["queue"]["leased"] == 0)
 
 
 def test_req_client_gets_its_delimiter_back(context, broker):
@@ -245,6 +325,10 @@ def test_pushed_request_is_answered_on_the_sink(context, broker):
         return any(topic.startswith("result/") for topic, _ in seen)
     assert until(once)
     assert next(body for topic, body in seen if topic.startswith("result/"))["id"] == "pushed"
+    push.send(msgpack.packb([{"v": 1, "op": "predict", "id": f"list{i}", "model": "iris", "rows": [[1]], "sink": True} for i in range(3)] + [1]))
+    for _ in range(3):
+        worker.echo(worker.work())
+    assert until(lambda: seen.append(sink.receive()) or {"list0", "list1", "list2"} <= {body.get("id") for topic, body in seen if topic.startswith("result/")})
 
 
 def test_second_broker_on_the_same_home_is_refused(context, broker):

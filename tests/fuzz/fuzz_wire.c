@@ -22,6 +22,19 @@ read_values(const uint8_t *bytes, size_t size, const struct mmq_schema *schema)
 	mmq_frame_fini(&frame);
 }
 
+static void
+list_read(const uint8_t *bytes, size_t size)
+{
+	struct mmq_reader reader;
+	struct mmq_head head;
+	struct mmq_err err;
+	uint32_t count;
+	bool is_broken = mmq_peek_packed(&reader, bytes, size, &count, &err) == -1;
+
+	for (uint32_t i = 0; !is_broken && i < count; i++)
+		(void)mmq_peek_next(&head, &reader, i + 1 == count, &is_broken, &err);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
@@ -33,6 +46,7 @@ LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 	bool ok;
 
 	(void)mmq_reply_read(bytes, size, &ok, &told, &err);
+	list_read(bytes, size);
 	if (mmq_peek(&head, bytes, size, 1, &err) == -1)
 		return 0;
 	uint8_t hash[MMQ_FINGERPRINT_BYTES], key[MMQ_FINGERPRINT_KEY_BYTES] = { 0 };

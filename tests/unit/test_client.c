@@ -24,23 +24,18 @@ struct service {
 	void *context;
 	pthread_t thread;
 	int swallow;        /* requests left unanswered before the socket is closed and bound anew */
-	int seen;
+	int seen, lists;    /* requests; frames that held a list of them */
 };
 
-/* Answer {id, ok, op, echo: <whole request>}; op "bad" gets an error, op "busy" a retryable one twice, "quit" ends the service. false: quit. */
+/* Append {id, ok, echo: <whole request>} and count it; op "bad" gets an error, op "busy" a retryable one twice, "quit" ends the service. false: quit. */
 static bool
-answer_one(void *router, struct service *service)
+answer_one(struct service *service, const uint8_t *request, size_t size, struct mmq_buf *out, uint32_t *answers)
 {
-	zmq_msg_t route, body;
 	struct mmq_reader reader;
 	struct mmq_token token, key, value = { 0 }, id = { 0 }, op = { 0 };
-	struct mmq_buf out;
 
-	zmq_msg_init(&route);
-	zmq_msg_init(&body);
-	assert_true(zmq_msg_recv(&route, router, 0) >= 0 && zmq_msg_recv(&body, router, 0) > 0);
 	service->seen++;
-	mmq_reader_init(&reader, zmq_msg_data(&body), zmq_msg_size(&body));
+	mmq_reader_init(&reader, request, size);
 	assert_true(mmq_read(&reader, &token) && token.type == MMQ_T_MAP);
 	for (uint32_t i = 0; i < token.size; i++) {
 		struct mmq_reader before;
@@ -57,33 +52,68 @@ answer_one(void *router, struct service *service)
 		service->swallow--;
 	} else {
 		bool is_busy = mmq_read_is(&op, "busy") && service->seen <= 2, is_bad = mmq_read_is(&op, "bad") || is_busy;
-		mmq_buf_init(&out, 1 << 20);
-		mmq_put_map(&out, 3);
-		mmq_put_str(&out, "id");
-		mmq_put_strn(&out, id.bytes, id.size);
-		mmq_put_str(&out, "ok");
-		mmq_put_bool(&out, !is_bad);
+		(*answers)++;
+		mmq_put_map(out, 3);
+		mmq_put_str(out, "id");
+		mmq_put_strn(out, id.bytes, id.size);
+		mmq_put_str(out, "ok");
+		mmq_put_bool(out, !is_bad);
 		if (is_bad) {
-			mmq_put_str(&out, "error");
-			mmq_put_map(&out, 5);
-			mmq_put_str(&out, "retryable");
-			mmq_put_bool(&out, is_busy);
-			mmq_put_str(&out, "retry_after_ms");
-			mmq_put_int(&out, 20);
-			mmq_put_str(&out, "code");
-			mmq_put_str(&out, is_busy ? "RESOURCE_EXHAUSTED" : "NOT_FOUND");
-			mmq_put_str(&out, "message");
-			mmq_put_str(&out, "no such model");
-			mmq_put_str(&out, "field");
-			mmq_put_str(&out, "model");
+			mmq_put_str(out, "error");
+			mmq_put_map(out, 5);
+			mmq_put_str(out, "retryable");
+			mmq_put_bool(out, is_busy);
+			mmq_put_str(out, "retry_after_ms");
+			mmq_put_int(out, 20);
+			mmq_put_str(out, "code");
+			mmq_put_str(out, is_busy ? "RESOURCE_EXHAUSTED" : "NOT_FOUND");
+			mmq_put_str(out, "message");
+			mmq_put_str(out, "no such model");
+			mmq_put_str(out, "field");
+			mmq_put_str(out, "model");
 		} else {
-			mmq_put_str(&out, "echo");
-			mmq_buf_append(&out, zmq_msg_data(&body), zmq_msg_size(&body));
+			mmq_put_str(out, "echo");
+			mmq_buf_append(out, request, size);
 		}
+	}
+	return goes_on;
+}
+
+/* One frame: a request, or a list of them, answered by a list. false: quit. */
+static bool
+frame_answer(void *router, struct service *service)
+{
+	zmq_msg_t route, body;
+	struct mmq_reader reader;
+	struct mmq_token list = { .size = 1 };
+	struct mmq_buf out;
+	const uint8_t *request;
+	size_t size, place = 0;
+	uint32_t answers = 0;
+	bool goes_on = true, is_list;
+
+	zmq_msg_init(&route);
+	zmq_msg_init(&body);
+	mmq_buf_init(&out, 1 << 20);
+	assert_true(zmq_msg_recv(&route, router, 0) >= 0 && zmq_msg_recv(&body, router, 0) > 0);
+	mmq_reader_init(&reader, zmq_msg_data(&body), zmq_msg_size(&body));
+	is_list = mmq_read_peek(&reader) == MMQ_T_ARRAY;
+	if (is_list) {
+		assert_true(mmq_read(&reader, &list) && list.size > 1);
+		place = mmq_put_array_begin(&out);
+		service->lists++;
+	}
+	for (uint32_t i = 0; i < list.size; i++) {
+		assert_true(mmq_read_raw(&reader, &request, &size));
+		goes_on = answer_one(service, request, size, &out, &answers) && goes_on;
+	}
+	if (is_list)
+		mmq_put_array_end(&out, place, answers);
+	if (answers > 0) {
 		zmq_msg_send(&route, router, ZMQ_SNDMORE);
 		zmq_send(router, out.bytes, out.size, 0);
-		mmq_buf_fini(&out);
 	}
+	mmq_buf_fini(&out);
 	zmq_msg_close(&route);
 	zmq_msg_close(&body);
 	return goes_on;
@@ -110,7 +140,7 @@ service_run(void *arg)
 	void *router = router_new(service);
 	bool dies = service->swallow > 0;
 
-	while (answer_one(router, service)) {
+	while (frame_answer(router, service)) {
 		if (dies && service->swallow == 0) {
 			dies = false;
 			zmq_close(router);
@@ -141,7 +171,7 @@ service_start(struct service *service, int swallow)
 	fprintf(file, "request=%s\npublish=%s\nsink=%s\nwork=ipc://none\n", service->endpoint, service->publish, service->sink);
 	fclose(file);
 	service->swallow = swallow;
-	service->seen = 0;
+	service->seen = service->lists = 0;
 	assert_int_equal(pthread_create(&service->thread, NULL, service_run, service), 0);
 }
 
@@ -252,6 +282,40 @@ test_unanswered_requests_are_sent_again_after_a_restart(void **state)
 	assert_int_equal(mmq_client_unanswered(client), 0);
 	assert_null(mmq_client_receive(client, 0));
 	assert_int_equal(service.seen, 10);
+	assert_true(service.lists > 0);   /* what waited for the new connection left together */
+	service_stop(&service, client);
+}
+
+static void
+test_many_messages_leave_in_few_frames(void **state)
+{
+	(void)state;
+	enum { MANY = 600 };
+	struct service service;
+	struct mmq_message *messages[MANY];
+	bool is_seen[MANY] = { false };
+
+	service_start(&service, 0);
+	struct mmq_client *client = mmq_client_open(service.folder);
+	for (int i = 0; i < MANY; i++) {
+		messages[i] = mmq_message_new("ping");
+		mmq_message_int(messages[i], "number", i);
+	}
+	mmq_message_close(messages[7]);   /* built wrongly: its neighbours leave all the same */
+	assert_int_equal(mmq_client_send_many(client, messages, MANY), -1);
+	for (int i = 0; i < MANY; i++) {
+		struct mmq_answer *answer = mmq_client_receive(client, 5000);
+		assert_non_null(answer);
+		assert_null(messages[i]);
+		if (mmq_answer_is_ok(answer))
+			is_seen[mmq_answer_int(answer, "echo.number", 7)] = true;
+		else
+			assert_string_equal(mmq_answer_code(answer), "INVALID_ARGUMENT");
+		mmq_answer_destroy(&answer);
+	}
+	for (int i = 0; i < MANY; i++)
+		assert_int_equal(is_seen[i], i != 7);
+	assert_in_range(service.lists, 3, 20);   /* 64 KiB and 256 requests each; those before the connection was there wait in the socket */
 	service_stop(&service, client);
 }
 
@@ -441,6 +505,7 @@ main(void)
 		cmocka_unit_test(test_values_travel_and_answers_are_read_by_path),
 		cmocka_unit_test(test_an_error_names_code_sentence_and_field),
 		cmocka_unit_test(test_unanswered_requests_are_sent_again_after_a_restart),
+		cmocka_unit_test(test_many_messages_leave_in_few_frames),
 		cmocka_unit_test(test_a_busy_service_is_asked_again_when_wanted),
 		cmocka_unit_test(test_nobody_there_is_said_in_time),
 		cmocka_unit_test(test_a_slow_answer_times_out_and_its_late_answer_is_dropped),

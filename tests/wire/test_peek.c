@@ -147,6 +147,67 @@ test_the_table_of_operations(void **state)
 }
 
 static void
+put_ping(struct mmq_buf *buf, const char *op, const char *id)
+{
+	mmq_put_map(buf, 3);
+	mmq_put_str(buf, "v");
+	mmq_put_int(buf, 1);
+	mmq_put_str(buf, "op");
+	mmq_put_str(buf, op);
+	mmq_put_str(buf, "id");
+	mmq_put_str(buf, id);
+}
+
+/* A wrong request is told from one behind which nothing can be found. */
+static void
+test_a_list_is_read_request_by_request(void **state)
+{
+	struct mmq_reader reader;
+	struct mmq_head head;
+	struct mmq_err err;
+	struct mmq_buf buf;
+	uint32_t count = 0;
+	bool is_broken;
+	(void)state;
+
+	mmq_buf_init(&buf, 1 << 20);
+	mmq_put_array(&buf, 3);
+	put_ping(&buf, "ping", "a");
+	put_ping(&buf, "nothing", "b");
+	put_ping(&buf, "ping", "c");
+	assert_true(mmq_peek_is_packed(buf.bytes, buf.size));
+	assert_int_equal(mmq_peek_packed(&reader, buf.bytes, buf.size, &count, &err), 0);
+	assert_int_equal(count, 3);
+	assert_int_equal(mmq_peek_next(&head, &reader, false, &is_broken, &err), 0);
+	assert_memory_equal(head.id.at, "a", 1);
+	assert_int_equal(mmq_peek_next(&head, &reader, false, &is_broken, &err), -1);
+	assert_false(is_broken);
+	assert_memory_equal(head.id.at, "b", 1);
+	assert_int_equal(mmq_peek_next(&head, &reader, true, &is_broken, &err), 0);
+	assert_true(reader.at == buf.bytes + buf.size);
+	for (size_t cut = 1; cut < buf.size; cut++) {
+		uint32_t read = 0;
+
+		is_broken = mmq_peek_packed(&reader, buf.bytes, cut, &count, &err) == -1;
+		for (; !is_broken && read < count; read++)
+			mmq_peek_next(&head, &reader, read + 1 == count, &is_broken, &err);
+		assert_true(is_broken);   /* something is missing, and that was noticed */
+	}
+	mmq_put_nil(&buf);
+	assert_int_equal(mmq_peek_packed(&reader, buf.bytes, buf.size, &count, &err), 0);
+	for (uint32_t i = 0; i < count; i++)
+		mmq_peek_next(&head, &reader, i + 1 == count, &is_broken, &err);
+	assert_true(is_broken && head.id.at == NULL);
+	mmq_buf_reset(&buf);
+	mmq_put_array(&buf, 0);
+	assert_int_equal(mmq_peek_packed(&reader, buf.bytes, buf.size, &count, &err), -1);
+	assert_int_equal(mmq_peek_packed(&reader, buf.bytes, MMQ_PACKED_BYTES_MAX + 1, &count, &err), -1);
+	assert_int_equal(err.code, MMQ_INVALID_ARGUMENT);
+	mmq_buf_fini(&buf);
+	assert_false(mmq_peek_is_packed("\x81", 1) || mmq_peek_is_packed("", 0));
+}
+
+static void
 test_names_and_job_ids(void **state)
 {
 	char text[MMQ_JOB_ID_CHARS + 1];
@@ -182,6 +243,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_large_frames_bring_the_header_first), cmocka_unit_test(test_a_request_is_one_or_two_frames),
 		cmocka_unit_test(test_fingerprint_is_of_the_meaning),       cmocka_unit_test(test_the_table_of_operations),
+		cmocka_unit_test(test_a_list_is_read_request_by_request),
 		cmocka_unit_test(test_names_and_job_ids),                   cmocka_unit_test(test_asked_outputs_have_the_engines_bits),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
