@@ -354,13 +354,14 @@ mmq_cart_search(struct mmq_cart *cart, const struct mmq_cart_tree *tree, const u
 {
 	const struct mmq_cart_data *data = cart->data;
 	struct mmq_rng order = { node_key };
-	uint32_t columns = data->bins->columns_count, drawn = 0, tried = 0;
+	uint32_t columns = data->bins->columns_count, drawn = 0;
 
 	*best = (struct mmq_cart_split){ 0 };
 	gather_rows(cart, tree, index, count);
 	/* Always in a random order, so that equal scores, which small nodes have in plenty, do not all go to the columns at one end.
-	 * Features that are constant here do not count as tried. Both as in scikit-learn. */
-	for (; drawn < columns && (tried < data->features_tried || !best->found); drawn++) {
+	 * Features that are constant here count as tried, but the search goes on until one splits. Both as in scikit-learn: were they not counted, trees
+	 * on sparse columns would try nearly all that split, and be too much alike. */
+	for (; drawn < columns && (drawn < data->features_tried || !best->found); drawn++) {
 		uint32_t column = mmq_cart_draw_column(cart, &order, drawn), n = fill_bins(cart, column, index, count);
 		struct mmq_rng cuts = mmq_rng_stream(node_key, 1, column);
 		if (n > 1 && data->bins->columns[column].is_category && data->options->extra_trees)
@@ -370,7 +371,6 @@ mmq_cart_search(struct mmq_cart *cart, const struct mmq_cart_tree *tree, const u
 		else if (n > 1)
 			search_numeric(cart, column, n, count, &cuts, best);
 		clear_bins(cart, n);
-		tried += n > 1;
 	}
 	mmq_cart_undraw_columns(cart, drawn);
 	if (best->found)
