@@ -18,7 +18,6 @@
 #include "broker/zap.h"
 #include "util/buf.h"
 #include "util/mem.h"
-#include "util/wait.h"
 #include "wire/reply.h"
 #include "work/frame.h"
 
@@ -88,7 +87,6 @@ struct shell {
 	struct mmq_buf out;                  /* scratch for what is packed */
 	struct mmq_arena arena;              /* scratch for lists of one message */
 	bool look_work, look_request;        /* that socket was sent on, or not read empty: look there before sleeping */
-	struct mmq_wait wait;
 	bool stopping, draining, failed;
 	struct mmq_err why;                  /* failed: what is said at the end */
 	struct { uint64_t bad_frames, denied, bad_work, sink_references, journal_damaged; } counters;
@@ -112,7 +110,7 @@ void mmq_shell_memory(struct shell *shell);
 /* shell_wake.c */
 enum { WAKE_SIGNAL, WAKE_JOURNAL, WAKE_WORK, WAKE_REQUEST, WAKE_PUBLISH, WAKE_SINK, WAKE_ZAP, WAKE_HTTP, WAKES };
 void mmq_shell_wakes_init(const struct shell *shell, struct pollfd wakes[WAKES]);        /* all awake: the first turn looks everywhere */
-int mmq_shell_wait(struct shell *shell, struct pollfd wakes[WAKES], int timeout_ms); /* as poll(); revents of WAKE_PUBLISH says what the last turn left */
+int mmq_shell_wait(const struct shell *shell, struct pollfd wakes[WAKES], int timeout_ms); /* as poll(); revents of WAKE_PUBLISH says what the last turn left */
 
 /* shell_body.c */
 struct shell_body *mmq_shell_body_take(struct shell_bodies *pool, zmq_msg_t *parts, unsigned count);  /* moves one or two frames */

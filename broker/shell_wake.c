@@ -34,7 +34,7 @@ mmq_shell_wakes_init(const struct shell *shell, struct pollfd wakes[WAKES])
 }
 
 int
-mmq_shell_wait(struct shell *shell, struct pollfd wakes[WAKES], int timeout_ms)
+mmq_shell_wait(const struct shell *shell, struct pollfd wakes[WAKES], int timeout_ms)
 {
 	bool publish_left = wakes[WAKE_PUBLISH].revents != 0, is_full = mmq_core_bytes(shell->core) >= PUSH_SHARE(shell->options.bytes_max);
 	int result;
@@ -45,7 +45,7 @@ mmq_shell_wait(struct shell *shell, struct pollfd wakes[WAKES], int timeout_ms)
 	/* Pushed requests wait in their senders while memory is short: their descriptor must not wake the loop again and again. */
 	if (is_full)
 		wakes[WAKE_PUBLISH].events = 0;
-	result = mmq_wait_poll(&shell->wait, wakes, WAKES, timeout_ms);
+	result = poll(wakes, WAKES, timeout_ms);
 	wakes[WAKE_PUBLISH].events = POLLIN;
 	if (result == -1)
 		for (int i = 0; i < WAKES; i++)
