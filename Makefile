@@ -89,8 +89,9 @@ $(INNER): $(call objects,$(foreach d,broker trainer predictor,$(call daemon_src,
 $(TESTS): $(BUILD)/%: $(BUILD)/%.o $(INNER) $(LIBRARY)
 	@mkdir -p $(@D); $(CC) $(LINK) $(LDFLAGS) -o $@ $^ $(LIBS) -lcmocka $(LDLIBS)
 $(BUILD)/examples/%.o: OURS += -Ilib/client
-$(BENCHES): $(call objects,$(bench_help))
-$(BENCHES) $(EXAMPLES): $(BUILD)/%: $(BUILD)/%.o $(INNER) $(LIBRARY)
+$(BENCHES): $(BUILD)/%: $(BUILD)/%.o $(call objects,$(bench_help)) $(INNER) $(LIBRARY)
+	@mkdir -p $(@D); $(CC) $(LINK) $(LDFLAGS) -o $@ $^ $(LIBS) $(LDLIBS)
+$(EXAMPLES): $(BUILD)/%: $(BUILD)/%.o $(INNER) $(LIBRARY)
 	@mkdir -p $(@D); $(CC) $(LINK) $(LDFLAGS) -o $@ $^ $(LIBS) $(LDLIBS)
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D); echo "  cc $<"; $(CC) $(OURS) $(PC_CFLAGS) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
