@@ -37,7 +37,7 @@ TESTS    := $(patsubst %.c,$(BUILD)/%,$(test_src))
 BENCHES  := $(patsubst %.c,$(BUILD)/%,$(bench_src))
 EXAMPLES := $(patsubst %.c,$(BUILD)/%,$(example_src))
 
-.PHONY: all help setup check check-built lint demo demo-run bench fuzz fuzzers install clean tests examples
+.PHONY: all help setup check check-built lint demo demo-run bench benches fuzz fuzzers install clean tests examples
 all: $(addprefix $(BIN)/,$(BINARIES)) $(EXAMPLES)
 
 help:
@@ -61,8 +61,9 @@ examples: $(EXAMPLES)
 lint:
 	@tests/lint/run
 
-bench: all $(BENCHES)
+bench: all benches
 	@bench/run $(B)
+benches: $(BENCHES)
 
 # libFuzzer's entries, each with a corpus in the tree to start from: see the head of tests/fuzz/fuzz_wire.c.
 FUZZ_SAN := address,undefined,fuzzer-no-link

@@ -118,7 +118,7 @@ run_file(int argc, char **argv)
 	size_t size;
 	int32_t header[2];
 	FILE *model = fopen(argv[1], "rb"), *file = fopen(argv[2], "rb");
-	if (model == NULL || mmq_file_read(fileno(model), argv[1], MMQ_LIGHTGBM_BYTES_MAX, &bytes, &size, &err) == -1)
+	if (model == NULL || mmq_file_read(fileno(model), argv[1], MMQ_CONVERT_BYTES_MAX, &bytes, &size, &err) == -1)
 		return fail("cannot read the model");
 	fclose(model);
 	if (mmq_lightgbm_read(&import, bytes, size, &err) == -1)
