@@ -10,6 +10,7 @@
 #include "data/match.h"
 #include "prepare/steps.h"
 #include "prepare/text_hash.h"
+#include "util/number.h"
 
 #define CSR_DENSITY_MAX 0.10
 
@@ -62,6 +63,28 @@ choose_coding(const struct fit *fit, const struct mmq_field *field, enum mmq_cod
 	return 0;
 }
 
+/* One word among numbers makes a column text: said, since it is more often a slip or a mark of a missing value than a category. */
+static void
+warn_of_numbers(struct fit *fit, const struct mmq_field *field, const struct mmq_text *values, size_t count)
+{
+	const struct mmq_text *word = NULL;
+	size_t numbers = 0;
+	char line[256];
+	double ignored;
+
+	for (size_t i = 0; i < count; i++) {
+		if (mmq_number_parse(values[i].at, values[i].size, &ignored))
+			numbers++;
+		else if (word == NULL)
+			word = &values[i];
+	}
+	if (word == NULL || numbers * 10 < count * 9)
+		return;
+	snprintf(line, sizeof(line), "is taken as categories because of '%.*s', but %zu of its %zu different values are numbers; "
+	    "an empty field says that a value is missing (schema: kind numeric refuses words)", word->size > 40 ? 40 : (int)word->size, word->at, numbers, count);
+	warn(fit, field->name, line);
+}
+
 /* Distinct values and gaps of a category column. */
 static int
 fit_categories(struct fit *fit, struct mmq_prepare_input *input, const struct mmq_column *column, struct mmq_err *err)
@@ -92,6 +115,8 @@ fit_categories(struct fit *fit, struct mmq_prepare_input *input, const struct mm
 		warn(fit, field->name, "has no value in any training row");
 	else if (count == 1 && missing == 0)
 		warn(fit, field->name, "has the same value in all training rows");
+	if (field->values == NULL)
+		warn_of_numbers(fit, field, distinct.known.items, count);
 	if (count > MMQ_CATEGORIES_MAX && field->values == NULL) {
 		input->buckets = MMQ_CATEGORY_BUCKETS;
 		snprintf(line, sizeof(line), "has %zu different values, more than %d: they are hashed into %d groups%s", count, MMQ_CATEGORIES_MAX,

@@ -202,6 +202,21 @@ test_steps_are_written_for_people(void **unused)
 	prepare_fini(&f);
 }
 
+/* Nine numbers and a word: said. Two numbers and a word: a category like any other. */
+static void
+test_a_word_among_numbers_is_pointed_out(void **unused)
+{
+	struct prepare_case f;
+
+	(void)unused;
+	prepare_read(&f, "a,b,y\n1,1,0\n2,2,1\n3,x,0\n4,1,1\n5,2,0\n6,x,1\n7,1,0\n8,2,1\n9,x,0\ninf,1,1\n", "y");
+	prepare_fit_apply(&f, PREPARE_TREE, MMQ_F64);
+	mmq_buf_append(&f.warnings, "", 1);
+	assert_non_null(strstr((const char *)f.warnings.bytes, "column 'a' is taken as categories because of 'inf', but 9 of its 10 different values are numbers"));
+	assert_null(strstr((const char *)f.warnings.bytes, "column 'b'"));
+	prepare_fini(&f);
+}
+
 int
 main(void)
 {
@@ -213,6 +228,7 @@ main(void)
 		cmocka_unit_test(test_text_hash_equals_sklearn),
 		cmocka_unit_test(test_bounds_and_values_hold_in_fit_and_apply),
 		cmocka_unit_test(test_steps_are_written_for_people),
+		cmocka_unit_test(test_a_word_among_numbers_is_pointed_out),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
