@@ -107,6 +107,7 @@ class Client:
             raise TimeoutError("no answer to raw bytes")
         answer = msgpack.unpackb(self.request.recv(), strict_map_key=False)
         if isinstance(answer, list):  # what looks like a list of requests is answered by a list
+            live.check("list.answer", answer, closed=False)
             answer, = answer
         live.check_answer(None, answer)
         return answer

@@ -2,6 +2,7 @@
 import json
 import struct
 
+import live
 import msgpack
 import pytest
 import sets
@@ -236,3 +237,22 @@ def test_multiclass_svm_scores_are_named_pairs(client):
     answer = client.good(op="predict", model=model_of(client, "svm", "iris.csv"), rows=ROWS, want=["score"])
     assert len(answer["score_names"]) == 3 and all(len(row) == 3 for row in answer["outputs"]["score"])
     assert all("setosa" in name or "versicolor" in name for name in answer["score_names"])
+
+
+def test_several_requests_in_one_frame_are_answered_like_single_ones(client):
+    """A list of maps: an answer to each, in lists, as if each had been asked alone."""
+    model = model_of(client, "gbdt", "iris.csv")
+    _, rows, _ = sets.held_out("iris.csv")
+    asked = [{"v": 1, "op": "predict", "id": f"l{i}", "model": model, "rows": [row]} for i, row in enumerate(rows)]
+    live.check("list", asked, closed=False)
+    client.request.send(msgpack.packb(asked))
+    got = {}
+    while len(got) < len(asked):
+        assert client.request.poll(10000)
+        answers = msgpack.unpackb(client.request.recv(), strict_map_key=False)
+        live.check("list.answer", answers, closed=False)
+        for answer in answers:
+            live.check_answer("predict", answer)
+            got[answer["id"]] = answer["outputs"]["prediction"][0]
+    whole = client.good(op="predict", model=model, rows=rows)["outputs"]["prediction"]
+    assert [got[f"l{i}"] for i in range(len(rows))] == whole
