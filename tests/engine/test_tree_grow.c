@@ -44,6 +44,31 @@ test_depthwise_splits_level_after_level(void **unused)
 	}
 }
 
+/* Five heavy rows look like forty to a count that is made of hessians; the filter counts rows. */
+static void
+test_a_column_that_is_rarely_different_is_left_out(void **unused)
+{
+	(void)unused;
+	static const char *const settings[] = { "num_iterations=1 min_data_in_leaf=20", "num_iterations=1 min_data_in_leaf=20 feature_pre_filter=false",
+		"num_iterations=1 min_data_in_leaf=5" };
+	for (size_t k = 0; k < 3; k++) {
+		struct tree_case c;
+		tree_case_init(&c, 200, 1, 0, 0, 0);
+		c.weight = mmq_array(200, sizeof(float));
+		for (size_t r = 0; r < 200; r++) {
+			c.x[r] = r < 5;
+			c.y[r] = r < 5 ? 1000 : 0;
+			c.weight[r] = r < 5 ? 10 : 1;
+		}
+		void *state = tree_case_train_well(&c, settings[k]);
+		double *score = tree_case_score(state, &c.data.x, NULL, NULL, 0);
+		assert_true((score[0] != score[199]) == (k > 0));
+		free(score);
+		mmq_engine_tree.destroy(&state);
+		tree_case_fini(&c);
+	}
+}
+
 static void
 expect_same_bits(struct tree_case *c, const char *one, const char *two, bool same)
 {
@@ -280,6 +305,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_depthwise_splits_level_after_level),
+		cmocka_unit_test(test_a_column_that_is_rarely_different_is_left_out),
 		cmocka_unit_test(test_goss_that_keeps_all_rows_changes_nothing),
 		cmocka_unit_test(test_goss_learns_as_from_all_rows),
 		cmocka_unit_test(test_a_node_draws_its_features),

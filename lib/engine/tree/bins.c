@@ -64,7 +64,7 @@ struct job {
 	uint32_t columns_count;
 	size_t together;                    /* numeric columns that are cut at once */
 	size_t step;                        /* every step-th row is looked at for borders */
-	size_t rows_min;                    /* fewer non-zeros than this cannot make a leaf */
+	size_t rows_min;                    /* a column that cannot part so many rows from as many others is left out */
 	uint8_t *by_column;
 	uint16_t *wide;
 	const struct mmq_progress *progress; /* asked once a piece of work, from any thread */
@@ -86,16 +86,38 @@ is_cancelled(struct job *job)
 	return atomic_load(&job->cancelled);
 }
 
-/* Borders of a column from values (count), which are sorted. */
+/* Has some border rows enough for a leaf on both sides, wherever the missing ones go? LightGBM's feature_pre_filter: rows of a side are later
+ * estimated from hessians, so that a few uncertain rows would pass for many, and columns that are rarely different be learnt by heart.
+ * values and counts as mmq_tree_borders leaves them; count, missing: of the rows looked at; least: of those, for a leaf. */
+static bool
+has_room(const struct mmq_tree_column *column, const float *values, const uint32_t *counts, size_t count, size_t missing, double least)
+{
+	size_t below = 0, i = 0;
+
+	for (uint32_t b = 0; b < column->bins; b++) {
+		for (; below < count && values[i] <= column->upper[b]; i++)
+			below += counts[i];
+		double left = (double)below, right = (double)(count - below), rest = (double)missing;
+		if ((left + rest >= least && right >= least) || (left >= least && right + rest >= least))
+			return true;
+	}
+	return false;
+}
+
+/* Borders of a column from values (count), which are sorted; 0 bins where none of them could part a node. */
 static void
 cut_values(const struct job *job, struct mmq_tree_column *column, float *values, size_t count)
 {
+	size_t looked_at = (job->x->rows + job->step - 1) / job->step;
+	double least = (double)job->rows_min * (double)looked_at / (double)job->x->rows;
 	uint32_t *temp = mmq_array(2 * count + 2, sizeof(*temp)), bins_max = job->options->exact ? MMQ_TREE_BINS_WIDE - 1 : job->options->max_bin;
 	column->upper = mmq_array(bins_max, sizeof(float));
 	column->low = mmq_array(bins_max, sizeof(float));
 	column->bins = mmq_tree_borders(column->upper, column->low, bins_max, values, count, job->options->min_data_in_bin, temp);
 	column->upper = mmq_grow(column->upper, column->bins, sizeof(float));
 	column->low = mmq_grow(column->low, column->bins, sizeof(float));
+	if (job->options->pre_filter && !has_room(column, values, temp, count, looked_at - count, least))
+		column->bins = 0;
 	free(temp);
 }
 
@@ -268,7 +290,7 @@ mmq_tree_bins_new(struct mmq_tree_bins **bins_out, const struct mmq_fit *fit, co
 		turn_sparse(x, &sparse);
 		job.sparse = &sparse;
 	}
-	job.rows_min = options->min_data;
+	job.rows_min = options->kind == MMQ_TREE_GBDT && !options->pre_filter ? 1 : options->min_data;
 	bins->rows = x->rows;
 	bins->columns = job.columns = mmq_array(total, sizeof(*bins->columns));
 	size_t share = x->cols / (2 * mmq_pool_threads(fit->pool)) + 1;

@@ -34,6 +34,7 @@ struct mmq_tree_options {
 	bool refit;
 	double refit_decay_rate;
 	uint32_t max_bin, min_data_in_bin, bin_sample;
+	bool pre_filter;                            /* leave out columns without a border that has min_data rows on both sides */
 	double cat_smooth, cat_l2;
 	uint32_t cat_threshold_max, cat_onehot_max, cat_group_min;
 	uint32_t early_rounds;                      /* 0: no early stopping */
