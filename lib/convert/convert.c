@@ -71,6 +71,15 @@ mmq_converted_init(struct mmq_converted *converted)
 	mmq_part_init(&converted->part, true);
 }
 
+bool
+mmq_converted_is_scaled(const struct mmq_converted *converted)
+{
+	for (size_t f = 0; f < converted->features_count; f++)
+		if ((converted->center != NULL && converted->center[f] != 0.0) || (converted->scale != NULL && converted->scale[f] != 1.0))
+			return true;
+	return false;
+}
+
 void
 mmq_converted_fini(struct mmq_converted *converted)
 {

@@ -31,6 +31,7 @@ struct mmq_converted {
 };
 void mmq_converted_init(struct mmq_converted *converted);
 void mmq_converted_fini(struct mmq_converted *converted);
+bool mmq_converted_is_scaled(const struct mmq_converted *converted);    /* does a number change before the engine sees it? */
 
 struct mmq_converter {
 	const char *name, *library;  /* "lightgbm", "LightGBM"; the name goes over the wire */

@@ -24,15 +24,6 @@ refuse(const struct writer *w, const char *what)
 	return mmq_err_set(w->err, MMQ_FAILED_PRECONDITION, "LIBSVM: %s", what);
 }
 
-static bool
-is_scaled(const struct mmq_converted *c)
-{
-	bool changes = false;
-	for (size_t j = 0; j < c->features_count; j++)
-		changes = changes || (c->center != NULL && c->center[j] != 0.0) || (c->scale != NULL && c->scale[j] != 1.0);
-	return changes;
-}
-
 /* Entry e of vector v: its column, and its value with a linear kernel's scale. */
 static double
 entry(const struct writer *w, size_t v, uint64_t e, size_t *col_out)
@@ -113,9 +104,9 @@ open_part(struct writer *w)
 	memcpy(w->rho, rho->data, w->pairs * sizeof(double));
 	if (w->cols != w->converted->features_count)
 		return refuse(w, "its models take numbers as they are; this one makes other columns of its inputs");
-	if (is_scaled(w->converted) && strcmp(w->kernel, "linear") != 0)
+	if (mmq_converted_is_scaled(w->converted) && strcmp(w->kernel, "linear") != 0)
 		return refuse(w, "its models know no scaling of inputs, and this kernel cannot take it in; train with prepare {\"*\": {scale: none}}");
-	if (is_scaled(w->converted) && w->converted->center != NULL)
+	if (mmq_converted_is_scaled(w->converted) && w->converted->center != NULL)
 		fold_centres(w);
 	return 0;
 }

@@ -388,10 +388,7 @@ check(const struct writer *w)
 	const struct mmq_converted *c = w->converted;
 	if (w->model->features != c->features_count || (size_t)w->model->cols + w->model->codes_cols != c->features_count)
 		return refuse(w, "the columns that the trees see are not the model's own: its preparation makes others of them, which the format cannot say");
-	for (size_t f = 0; f < c->features_count; f++)
-		if (c->center[f] != 0.0 || c->scale[f] != 1.0)
-			return refuse(w, "the model scales its columns, which the format cannot say");
-	return 0;
+	return mmq_converted_is_scaled(c) ? refuse(w, "the model scales its columns, which the format cannot say") : 0;
 }
 
 int

@@ -116,12 +116,6 @@ check_written(const char *name, struct mmq_converted *c, bool reads_back)
 	struct mmq_buf text;
 	struct mmq_err err;
 	struct rows rows;
-	if (c->center == NULL) {
-		c->center = mmq_array(c->features_count, sizeof(double));
-		c->scale = mmq_array(c->features_count, sizeof(double));
-	}
-	for (size_t f = 0; f < c->features_count; f++)
-		c->scale[f] = 1;
 	mmq_buf_init(&text, 1 << 28);
 	mmq_converted_init(&again);
 	if (mmq_lightgbm_write(c, &text, &err) == -1 || mmq_tree_model_open(&before, &c->part, &err) == -1)
