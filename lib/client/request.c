@@ -17,12 +17,13 @@
 #include "mpack/writer.h"
 #include "util/clock.h"
 #include "util/mem.h"
+#include "wire/peek.h"
 
 enum {
 	LOST_MS_MAX = 30000,       /* how long a service that was there may be gone */
 	RETRY_MS = 50, RETRY_DOUBLINGS_MAX = 5,
 	JOB_WAIT_MS = 20000, JOB_WAIT_GRACE_MS = 5000,
-	PACK_BYTES_MAX = 65536, PACK_HEAD_BYTES = 5, PACK_COUNT_MAX = 256,   /* of a list of requests in one frame */
+	PACK_HEAD_BYTES = 5, PACK_COUNT_MAX = 256,   /* of a list of requests in one frame */
 };
 
 static void
@@ -138,7 +139,7 @@ send_list(struct mmq_client *client, struct mmq_pending *const *list, size_t cou
 
 	if (count < 2)
 		return count == 0 || send_one(client, list[0]);
-	mmq_buf_init(&frame, PACK_BYTES_MAX);
+	mmq_buf_init(&frame, MMQ_PACKED_BYTES_MAX);
 	mmq_put_array(&frame, count);
 	for (size_t i = 0; i < count; i++)
 		mmq_buf_append(&frame, list[i]->frame.bytes, list[i]->frame.size);
@@ -158,10 +159,10 @@ send_unsent(struct mmq_client *client)
 
 	for (size_t i = 0; i < client->pending_count; i++) {
 		struct mmq_pending *pending = client->pending[i];
-		bool is_small = pending->payload.size == 0 && pending->frame.size <= PACK_BYTES_MAX - PACK_HEAD_BYTES;
+		bool is_small = pending->payload.size == 0 && pending->frame.size <= MMQ_PACKED_BYTES_MAX - PACK_HEAD_BYTES;
 		if (pending->is_sent || pending->again_us > now_us)
 			continue;
-		if (!is_small || count == PACK_COUNT_MAX || bytes + pending->frame.size > PACK_BYTES_MAX) {
+		if (!is_small || count == PACK_COUNT_MAX || bytes + pending->frame.size > MMQ_PACKED_BYTES_MAX) {
 			if (!send_list(client, list, count) || (!is_small && !send_one(client, pending)))
 				return;
 			count = 0;

@@ -10,11 +10,7 @@ import service as services  # noqa: E402
 
 @pytest.fixture(scope="module")
 def service():
-    made = services.Service().start()
-    made.whole()
-    yield made
-    made.stop()
-    made.remove()
+    yield from services.running()
 
 
 @pytest.fixture

@@ -140,3 +140,12 @@ class Service:
     def remove(self):
         if self.folder:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def running(*options, **settings):
+    """What a fixture yields from: a service with all its workers there, stopped cleanly and removed afterwards."""
+    made = Service(*options, **settings).start()
+    made.whole()
+    yield made
+    made.stop()
+    made.remove()

@@ -16,11 +16,7 @@ FILES = sorted(path for path in FOLDER.iterdir() if path.suffix in (".txt", ".js
 
 @pytest.fixture(scope="module")
 def service():
-    made = services.Service("--data", FOLDER, predictors=1).start()
-    made.whole()
-    yield made
-    made.stop()
-    made.remove()
+    yield from services.running("--data", FOLDER, predictors=1)
 
 
 @pytest.fixture(scope="module")

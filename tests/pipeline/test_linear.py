@@ -9,11 +9,7 @@ SPAM, HAM = "win free prize call now claim cash reward urgent".split(), "see you
 
 @pytest.fixture(scope="module")
 def service():
-    made = services.Service(predictors=1).start()
-    made.whole()
-    yield made
-    made.stop()
-    made.remove()
+    yield from services.running(predictors=1)
 
 
 @pytest.fixture(scope="module")

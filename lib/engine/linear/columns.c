@@ -25,12 +25,6 @@ struct columns {
 	bool is_cancelled;
 };
 
-static inline double
-cell(const struct mmq_batch *x, size_t r, size_t j)
-{
-	return x->dtype == MMQ_F32 ? (double)((const float *)x->dense)[r * x->stride + j] : ((const double *)x->dense)[r * x->stride + j];
-}
-
 /* A few columns at a time, so that what is read and what is written stay near. */
 static void
 turn_dense(struct columns *c, const struct mmq_batch *x)
@@ -43,7 +37,7 @@ turn_dense(struct columns *c, const struct mmq_batch *x)
 		count = x->cols - from < TILE ? x->cols - from : TILE;
 		for (size_t r = 0; r < x->rows; r++)
 			for (size_t j = 0; j < count; j++)
-				to[j] += cell(x, r, from + j) != 0.0;
+				to[j] += mmq_linear_cell(x, r, from + j) != 0.0;
 		for (size_t j = 0; j < count; j++) {
 			uint64_t some = to[j];
 			c->start[from + j] = to[j] = stored;
@@ -51,7 +45,7 @@ turn_dense(struct columns *c, const struct mmq_batch *x)
 		}
 		for (size_t r = 0; r < x->rows; r++) {
 			for (size_t j = 0; j < count; j++) {
-				double value = cell(x, r, from + j);
+				double value = mmq_linear_cell(x, r, from + j);
 				if (value == 0.0)
 					continue;
 				c->row[to[j]] = (uint32_t)r;

@@ -72,6 +72,14 @@ mmq_linear_weight(const float *weight, size_t row)
 	return weight != NULL ? (double)weight[row] : 1.0;
 }
 
+/* A value of dense rows. */
+static inline double
+mmq_linear_cell(const struct mmq_batch *x, size_t row, size_t col)
+{
+	size_t at = row * x->stride + col;
+	return x->dtype == MMQ_F32 ? (double)((const float *)x->dense)[at] : ((const double *)x->dense)[at];
+}
+
 /* vector.c */
 double mmq_linear_dot(const double *x, const double *y, size_t count);
 void mmq_linear_add(double *y, const double *x, double scale, size_t count);   /* y += scale x */

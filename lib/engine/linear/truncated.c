@@ -41,7 +41,7 @@ add_squares(const struct mmq_batch *x, size_t row, double curvature, double *dia
 		return;
 	}
 	for (size_t j = 0; j < x->cols; j++) {
-		double value = x->dtype == MMQ_F32 ? (double)((const float *)x->dense)[row * x->stride + j] : ((const double *)x->dense)[row * x->stride + j];
+		double value = mmq_linear_cell(x, row, j);
 		diagonal[j] += curvature * value * value;
 	}
 }

@@ -54,12 +54,6 @@ choose(struct wide *w)
 		w->set[k] = w->candidates[k].col;
 }
 
-static double
-cell(const struct mmq_batch *x, size_t row, size_t col)
-{
-	return x->dtype == MMQ_F32 ? (double)((const float *)x->dense)[row * x->stride + col] : ((const double *)x->dense)[row * x->stride + col];
-}
-
 /* A few columns of the set; rows outside, so that their cells are near. */
 static void
 copy_tile(void *arg, size_t tile, unsigned thread)
@@ -71,7 +65,7 @@ copy_tile(void *arg, size_t tile, unsigned thread)
 	for (size_t r = 0; r < rows; r++) {
 		double root = sqrt(mmq_linear_weight(p->weight, r));
 		for (size_t k = from; k < to; k++)
-			w->columns[k * rows + r] = root * (cell(p->x, r, w->set[k]) - w->g.mean[w->set[k]]);
+			w->columns[k * rows + r] = root * (mmq_linear_cell(p->x, r, w->set[k]) - w->g.mean[w->set[k]]);
 	}
 	for (size_t k = from; k < to; k++)
 		w->square[k] = mmq_linear_dot(w->columns + k * rows, w->columns + k * rows, rows);

@@ -12,8 +12,8 @@
 #include "util/mem.h"
 
 enum { LOSS_EVERY = 10, AHEAD = 32 };
-/* Fewer rows, and fewer values in all, are not worth a second thread: passing the cache lines to and fro takes longer. */
-enum { ROWS_ALONE = 16384, VALUES_ALONE = 500000 };
+/* Fewer values in all are not worth a second thread: passing the cache lines to and fro takes longer. */
+enum { VALUES_ALONE = 500000 };
 
 struct boost {
 	const struct mmq_fit *fit;
@@ -194,7 +194,7 @@ add_routed(struct boost *boost, const uint8_t *by_column, size_t rows_total, uin
 		boost->ranges = mmq_grow(boost->ranges, boost->ranges_capacity, sizeof(*boost->ranges));
 	}
 	mmq_tree_route(&boost->tree, boost->bins, by_column, rows_total, index, count, boost->temp, boost->ranges, boost->fit->pool);
-	mmq_pool_run(count < ROWS_ALONE ? NULL : boost->fit->pool, boost->tree.nodes_count, add_leaf, &(struct add){ &boost->tree, boost->ranges, index, score });
+	mmq_pool_run(count < MMQ_TREE_ROWS_ALONE ? NULL : boost->fit->pool, boost->tree.nodes_count, add_leaf, &(struct add){ &boost->tree, boost->ranges, index, score });
 }
 
 struct renewal { struct boost *boost; const struct mmq_leaf *leaves; };
@@ -224,7 +224,7 @@ boost_tree(struct boost *boost, uint32_t round, uint32_t output, bool *grew_out)
 	const struct mmq_leaf *leaves = mmq_grower_leaves(boost->grower, &leaves_count);
 	if (boost->residual != NULL)
 		mmq_pool_run(boost->fit->pool, leaves_count, value_by_quantile, &(struct renewal){ boost, leaves });
-	mmq_pool_run(rows < ROWS_ALONE ? NULL : boost->fit->pool, leaves_count, add_leaf, &(struct add){ &boost->tree, leaves, boost->index, score });
+	mmq_pool_run(rows < MMQ_TREE_ROWS_ALONE ? NULL : boost->fit->pool, leaves_count, add_leaf, &(struct add){ &boost->tree, leaves, boost->index, score });
 	if (drawn < rows)
 		add_routed(boost, boost->bins->by_column, rows, boost->index + drawn, rows - drawn, score);
 	if (boost->valid.rows > 0) {

@@ -11,7 +11,7 @@
 #include "math/rng.h"
 #include "util/mem.h"
 
-enum { HIST_BYTES_DEFAULT = 512 << 20, WORK_BETWEEN_LOOKS = 30000000, ROWS_ALONE = 16384, AHEAD = 32 };
+enum { HIST_BYTES_DEFAULT = 512 << 20, WORK_BETWEEN_LOOKS = 30000000, AHEAD = 32 };
 
 struct candidate {
 	struct mmq_leaf leaf;
@@ -370,7 +370,7 @@ mmq_grower_grow(struct mmq_grower *grower, struct mmq_grown *tree, const float *
 	if (!goes_on)
 		return -1;
 	double *values = mmq_array(grower->leaves_count, sizeof(*values));
-	mmq_pool_run(count < ROWS_ALONE ? NULL : grower->pool, grower->leaves_count, value_leaf, &(struct leaf_job){ grower, g, h, index, values });
+	mmq_pool_run(count < MMQ_TREE_ROWS_ALONE ? NULL : grower->pool, grower->leaves_count, value_leaf, &(struct leaf_job){ grower, g, h, index, values });
 	for (size_t k = 0; k < grower->leaves_count; k++)
 		tree->nodes[grower->leaves[k].node].column = mmq_grown_value(tree, &values[k], 1);
 	free(values);

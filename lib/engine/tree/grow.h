@@ -14,6 +14,9 @@ struct mmq_tree_watch {
 /* False: give up. units: about one histogram update each; every few ten million it asks. */
 bool mmq_tree_watch_work(struct mmq_tree_watch *watch, uint64_t units);
 
+/* Fewer rows in leaves are not worth a second thread. */
+enum { MMQ_TREE_ROWS_ALONE = 16384 };
+
 /* hist.c: gradient and hessian of a row as one integer, (gradient << 32) + hessian, both in fixed point, the hessian >= 0.
  * Sums of them are exact, in any order, and a sibling's histogram is an exact subtraction. (Algorithm: fixed-point variant of
  * the histogram trick of LightGBM, Ke et al. 2017.) */
